@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef LEASEHOLD_API_REASONS_H
+#define LEASEHOLD_API_REASONS_H
+
+/*
+ * The one closed list of reason words: denials, conditions, Events, probe lines, log fields, metric
+ * labels, runbook headings and `leasehold explain` all use these and nothing else.
+ */
+#include <stddef.h>
+
+#include "leasehold/core/str.h"
+
+/* X(word, summary, what it means, what to do) is in lib/api/reasons.c; here the words. */
+#define LH_REASONS(X)                                                                              \
+    X(AnnotationInvalid)                                                                           \
+    X(AnnotationUnknown)                                                                           \
+    X(AudienceInvalid)                                                                             \
+    X(AudienceNotServed)                                                                           \
+    X(AddressNotAllowed)                                                                           \
+    X(CertificateInvalid)                                                                          \
+    X(ConfigInvalid)                                                                               \
+    X(ConfigTooLarge)                                                                              \
+    X(ConfigTooNew)                                                                                \
+    X(CredentialMissing)                                                                           \
+    X(FileConflict)                                                                                \
+    X(Fresh)                                                                                       \
+    X(ImageNotAllowed)                                                                             \
+    X(InternalError)                                                                               \
+    X(KeyNotFound)                                                                                 \
+    X(KVVersionMismatch)                                                                           \
+    X(LeaseExpired)                                                                                \
+    X(LoginFailed)                                                                                 \
+    X(ManagerError)                                                                                \
+    X(NotifyFailed)                                                                                \
+    X(PathInvalid)                                                                                 \
+    X(PathNotAllowed)                                                                              \
+    X(PathNotFound)                                                                                \
+    X(PermissionDenied)                                                                            \
+    X(ProjectionsNotServed)                                                                        \
+    X(PublishFailed)                                                                               \
+    X(RateLimited)                                                                                 \
+    X(RequestInvalid)                                                                              \
+    X(ResourceNotAllowed)                                                                          \
+    X(RoleNotAllowed)                                                                              \
+    X(Sealed)                                                                                      \
+    X(SecretDeleted)                                                                               \
+    X(Starting)                                                                                    \
+    X(StoreAmbiguous)                                                                              \
+    X(StoreInvalid)                                                                                \
+    X(StoreNotAllowed)                                                                             \
+    X(StoreNotFound)                                                                               \
+    X(TemplateInvalid)                                                                             \
+    X(TokenExpired)                                                                                \
+    X(TooLarge)                                                                                    \
+    X(Unreachable)
+
+#define LH_REASON_DECLARE(word) extern const char LH_REASON_##word[];
+LH_REASONS(LH_REASON_DECLARE)
+
+struct lh_reason {
+    const char *word;
+    const char *meaning; /* one or two sentences */
+    const char *action;  /* what to do, one to three sentences */
+};
+/* NULL if unknown. */
+const struct lh_reason *lh_reason_find(const char *word);
+/* All, sorted by word, ended by word NULL. */
+const struct lh_reason *lh_reason_list(void);
+
+#endif

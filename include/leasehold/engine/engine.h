@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef LEASEHOLD_ENGINE_ENGINE_H
+#define LEASEHOLD_ENGINE_ENGINE_H
+
+/*
+ * One projection from fetch to notify: session (login) -> grants (read) -> render -> sink ->
+ * notify, kept fresh by lease's schedule until it is ended. The same engine runs in the agent, the
+ * node controller, the cluster controller and `leasehold run`. After publication only keyed hashes
+ * and leases stay in memory.
+ */
+#include "leasehold/api/agentcfg.h"
+#include "leasehold/core/buf.h"
+#include "leasehold/core/loop.h"
+#include "leasehold/engine/sink.h"
+#include "leasehold/providers/provider.h"
+
+struct lh_engine;
+
+struct lh_engine_options {
+    struct lh_loop *loop;
+    const struct lh_provider_ops *provider; /* NULL: by the store */
+    struct lh_store *store;                 /* a reference is taken */
+    const struct lh_identity
+        *identity; /* deep enough copy taken; token source borrowed until free */
+    const struct lh_projection *projection; /* borrowed until free */
+    mode_t default_mode;
+    struct lh_sink *sink;                /* borrowed until free */
+    const struct lh_notify_spec *notify; /* borrowed; NULL: nobody is told */
+    const char *state_path;              /* folder for state over a restart; NULL: none */
+    const char *state_key;               /* binds the state (Pod UID) */
+    bool once;                           /* fetch, publish, end: nothing is renewed */
+    /* Events, all optional, from the loop. */
+    void (*ready)(void *arg);   /* first publication done */
+    void (*changed)(void *arg); /* a later publication done (after notify was started) */
+    void (*failed)(void *arg, const struct lh_err *err); /* something failed; it is tried again */
+    void *arg;
+};
+
+int lh_engine_new(const struct lh_engine_options *opts, struct lh_engine **out, struct lh_err *err);
+void lh_engine_start(struct lh_engine *e);
+/* Ends: revokes (unless retain or init mode), at most within limit_ms, then done once. Files stay.
+ */
+void lh_engine_end(struct lh_engine *e, bool revoke, unsigned limit_ms, void (*done)(void *arg),
+                   void *arg);
+void lh_engine_free(struct lh_engine *e);
+
+bool lh_engine_is_ready(const struct lh_engine *e);
+/* The one-line cause while not ready, or of the latest trouble: reason, store, path, text. Empty
+ * when all is well. */
+void lh_engine_cause(const struct lh_engine *e, struct lh_buf *out);
+/* Status document for /status: items, versions (keyed hash), times, leases' ends, last errors. No
+ * values. */
+lh_json *lh_engine_status(const struct lh_engine *e);
+
+/* Metric table of engine and lease (core/metrics), registered by lh_engine_new. */
+extern const struct lh_metric lh_engine_metrics[];
+
+#endif

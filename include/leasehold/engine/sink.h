@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef LEASEHOLD_ENGINE_SINK_H
+#define LEASEHOLD_ENGINE_SINK_H
+
+/* Where a rendered set goes: a folder (here), a Kubernetes Secret (controller). */
+#include "leasehold/core/err.h"
+#include "leasehold/render/render.h"
+
+struct lh_sink {
+    /* The whole set at once or not at all. *changed: did anything differ? The set is wiped by the
+     * caller after return. */
+    int (*publish)(struct lh_sink *self, const struct lh_rendered_set *set, bool *changed,
+                   struct lh_err *err);
+    int (*clear)(struct lh_sink *self, struct lh_err *err);
+    /* Housekeeping left from earlier publications (open old files); true when nothing is left. */
+    bool (*sweep)(struct lh_sink *self);
+    void (*free)(struct lh_sink *self);
+};
+
+/* A folder that exists; gid -1: as created. */
+int lh_sink_folder(const char *path, gid_t gid, struct lh_sink **out, struct lh_err *err);
+
+#endif

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef LEASEHOLD_KUBE_WATCH_H
+#define LEASEHOLD_KUBE_WATCH_H
+
+/*
+ * A reflector (client-go's word): list, then watch, for ever, one object at a time through
+ * jsonsplit. Watch-list where the server serves it (KEP-3157), else list RV=0 and pages; bookmarks;
+ * 410 lists again; 429 and refused connections wait and resume; a stream without bookmark or event
+ * for longer than it should be is dead. After a new list what is gone is reported deleted. Keys are
+ * namespace/name; a new uid under an old key is a deletion first.
+ */
+#include "leasehold/kube/client.h"
+
+enum lh_watch_event {
+    LH_WATCH_UPSERT,
+    LH_WATCH_DELETE,
+    LH_WATCH_SYNCED,
+    LH_WATCH_SKIPPED /* past max_object */
+};
+
+struct lh_watch;
+
+/* obj: the object (UPSERT; DELETE: NULL after a gap), borrowed until return. key: "ns/name" or
+ * "name"; NULL for SYNCED, which comes after the first whole state and after every relist. */
+typedef void (*lh_watch_fn)(void *arg, enum lh_watch_event ev, const char *key, const lh_json *obj);
+
+struct lh_watch_options {
+    struct lh_kube_resource res; /* name NULL; with name set, one object by field selector */
+    const char *label_selector;
+    bool metadata_only; /* PartialObjectMetadata */
+    size_t max_object;  /* 0: 2 MiB */
+};
+
+int lh_watch_start(struct lh_kube *k, const struct lh_watch_options *opts, lh_watch_fn fn,
+                   void *arg, struct lh_watch **out, struct lh_err *err);
+void lh_watch_stop(struct lh_watch *w); /* NULL is a no-op; safe inside fn */
+bool lh_watch_is_synced(const struct lh_watch *w);
+/* Why it is not connected now; empty text when it is. Borrowed until the next event. */
+const char *lh_watch_trouble(const struct lh_watch *w);
+
+#endif
