@@ -11,6 +11,7 @@
 #include "leasehold/api/agentcfg.h"
 #include "leasehold/core/buf.h"
 #include "leasehold/core/loop.h"
+#include "leasehold/core/metrics.h"
 #include "leasehold/engine/sink.h"
 #include "leasehold/providers/provider.h"
 
