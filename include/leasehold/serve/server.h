@@ -31,7 +31,8 @@ struct lh_request {
 typedef void (*lh_handler_fn)(void *arg, const struct lh_request *req, struct lh_call *call);
 
 struct lh_route {
-    const char *method, *path; /* exact; method NULL: any */
+    const char *method; /* NULL: any */
+    const char *path;   /* exact, or a prefix when it ends in '*' (the first row that fits wins) */
     lh_handler_fn fn;
     size_t max_body; /* 0: no body allowed */
 };
@@ -75,8 +76,8 @@ void lh_call_write(struct lh_call *call, struct lh_str piece);
 void lh_call_end(struct lh_call *call);
 void lh_call_abort(struct lh_call *call); /* drops the connection without an answer */
 /* A request header; borrowed until the call is answered; {NULL,0} if absent or not kept. Kept:
- * authorization, x-vault-token, x-vault-namespace, x-vault-index, x-vault-request, accept,
- * user-agent. */
+ * authorization, x-vault-token, x-vault-namespace, x-vault-index, x-vault-request,
+ * x-vault-inconsistent, accept, user-agent. */
 struct lh_str lh_call_header(const struct lh_call *call, const char *name);
 
 struct lh_server_stats {
