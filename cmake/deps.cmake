@@ -1,20 +1,71 @@
 # SPDX-License-Identifier: Apache-2.0
 # The only place that finds packages. Every dependency has a line that says why we need it.
+# With build/deps (scripts/deps makes it) all programs and tests link the trimmed static libraries that the images ship;
+# without it, or with -DLH_DEPS=system, Debian's shared ones.
 find_package(PkgConfig REQUIRED)
 
+set(default system)
+if(EXISTS ${CMAKE_SOURCE_DIR}/build/deps/versions.txt)
+  set(default ${CMAKE_SOURCE_DIR}/build/deps)
+endif()
+set(LH_DEPS ${default} CACHE STRING "Folder made by scripts/deps, or system")
+if(NOT LH_DEPS STREQUAL "system" AND NOT EXISTS ${LH_DEPS}/versions.txt)
+  message(FATAL_ERROR "LH_DEPS=${LH_DEPS} was not made by scripts/deps; run it, or use -DLH_DEPS=system")
+endif()
+
+set(default ON)
+if(LH_DEPS STREQUAL "system" OR LH_SANITIZE)
+  set(default OFF)
+endif()
+option(LH_STATIC "Link programs as static-pie, as the images ship them" ${default})
+if(LH_STATIC AND (LH_DEPS STREQUAL "system" OR LH_SANITIZE))
+  message(FATAL_ERROR "LH_STATIC needs build/deps (scripts/deps) and no LH_SANITIZE")
+endif()
+message(STATUS "libraries: ${LH_DEPS}, static programs: ${LH_STATIC}")
+
+# lh_dep(NAME MODULE [ARCHIVE LIBS...]): target lh_dep_NAME. MODULE is pkg-config's name; ARCHIVE is lib/ARCHIVE.a of
+# LH_DEPS; LIBS follow it on the link line. Without ARCHIVE the library is always the system's.
 function(lh_dep name module)
-  pkg_check_modules(PC_${name} REQUIRED IMPORTED_TARGET ${module})
   add_library(lh_dep_${name} INTERFACE)
-  target_link_libraries(lh_dep_${name} INTERFACE PkgConfig::PC_${name})
+  if(LH_DEPS STREQUAL "system" OR ARGC EQUAL 2)
+    pkg_check_modules(PC_${name} REQUIRED IMPORTED_TARGET ${module})
+    target_link_libraries(lh_dep_${name} INTERFACE PkgConfig::PC_${name})
+    return()
+  endif()
+  list(POP_FRONT ARGN archive)
+  add_library(lh_archive_${name} STATIC IMPORTED)
+  set_target_properties(lh_archive_${name} PROPERTIES IMPORTED_LOCATION ${LH_DEPS}/lib/${archive}.a)
+  target_include_directories(lh_archive_${name} SYSTEM INTERFACE ${LH_DEPS}/include)
+  target_link_libraries(lh_archive_${name} INTERFACE ${ARGN})
+  target_link_libraries(lh_dep_${name} INTERFACE lh_archive_${name})
 endfunction()
 
-lh_dep(uv libuv)                    # the event loop: timers, signals, children, watched folders, sockets
-lh_dep(jansson jansson)             # JSON trees, behind codec/json
-lh_dep(yaml yaml-0.1)               # YAML parser, behind codec/yaml
-lh_dep(openssl_crypto libcrypto)    # digests, X.509, own CA
-lh_dep(openssl_ssl libssl)          # TLS settings that curl and libwebsockets do not expose
-lh_dep(curl libcurl)                # HTTP client
-lh_dep(lws libwebsockets)           # HTTP server
-if(BUILD_TESTING OR NOT DEFINED BUILD_TESTING)
-  lh_dep(cmocka cmocka)             # unit tests
+lh_dep(uv libuv libuv pthread dl)                                  # the event loop: timers, signals, children, watched folders, sockets
+lh_dep(jansson jansson libjansson)                                 # JSON trees, behind codec/json
+lh_dep(yaml yaml-0.1 libyaml)                                      # YAML parser, behind codec/yaml
+lh_dep(openssl_crypto libcrypto libcrypto pthread)                 # digests, X.509, own CA
+lh_dep(openssl_ssl libssl libssl lh_dep_openssl_crypto)            # TLS settings that curl and libwebsockets do not expose
+lh_dep(curl libcurl libcurl lh_dep_openssl_ssl pthread)            # HTTP client
+lh_dep(lws libwebsockets libwebsockets lh_dep_openssl_ssl pthread) # HTTP server
+if(NOT LH_DEPS STREQUAL "system")
+  target_compile_definitions(lh_dep_curl INTERFACE CURL_STATICLIB)
 endif()
+if(BUILD_TESTING OR NOT DEFINED BUILD_TESTING)
+  lh_dep(cmocka cmocka)                                            # unit tests
+endif()
+
+# lh_program() calls this. RELR (-340 kB) exists for x86 only in binutils 2.40, and glibc 2.36 applies it; a dynamic
+# program keeps the linker's default. --build-id=none: the id would differ with the folder it was built in.
+include(CheckLinkerFlag)
+check_linker_flag(C -Wl,-z,pack-relative-relocs LH_HAS_RELR)
+function(lh_program_link_options target)
+  if(NOT LH_STATIC)
+    target_link_options(${target} PRIVATE -pie -Wl,--gc-sections)
+    return()
+  endif()
+  target_link_options(${target} PRIVATE -static-pie -Wl,--gc-sections -Wl,-O1 -Wl,--build-id=none)
+  if(LH_HAS_RELR)
+    target_link_options(${target} PRIVATE -Wl,-z,pack-relative-relocs)
+  endif()
+  target_compile_definitions(${target} PRIVATE LH_STATIC=1)
+endfunction()
