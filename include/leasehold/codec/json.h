@@ -3,11 +3,11 @@
 #define LEASEHOLD_CODEC_JSON_H
 
 /*
- * JSON values over jansson, within caps and without loss. One scanner runs before jansson: depth,
- * number of keys, UTF-8, duplicate keys, size; it also keeps as literal text every number that
- * int64 cannot hold exactly or that has '.' or an exponent, so that 1.10 is printed as 1.10.
- * \\u0000 is allowed in values: lengths never come from strlen. Errors say position and kind, never
- * quote input.
+ * JSON values over jansson, within caps and without loss. One scanner feeds jansson: depth, number
+ * of members, UTF-8, duplicate keys, size; it also keeps as literal text every number that int64
+ * cannot hold exactly or that has '.' or an exponent, so that 1.10 is printed as 1.10. \\u0000 is
+ * allowed in values, not in keys: lengths never come from strlen. Errors say position and kind,
+ * never quote input.
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -21,7 +21,7 @@
 typedef struct json_t lh_json;
 
 struct lh_json_limits {
-    size_t max_bytes, max_depth, max_keys; /* 0: 4 MiB, 64, 100000 */
+    size_t max_bytes, max_depth, max_keys; /* 0: 4 MiB, 64, 100000 members and elements */
 };
 
 enum lh_json_type {
@@ -67,7 +67,8 @@ const lh_json *lh_json_at(const lh_json *arr, size_t i);
 bool lh_json_next(const lh_json *obj, void **it, struct lh_str *key, const lh_json **value);
 bool lh_json_equal(const lh_json *a, const lh_json *b);
 
-/* Builders: NULL when memory is out; setters consume the value also on failure, -1 on failure. */
+/* Builders: NULL when memory is out or text is no UTF-8; setters consume the value also on failure,
+ * -1 on failure. */
 lh_json *lh_json_new_object(void);
 lh_json *lh_json_new_array(void);
 lh_json *lh_json_new_str(struct lh_str s);

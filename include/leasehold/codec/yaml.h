@@ -15,18 +15,20 @@ struct lh_yaml_doc {
     int line;       /* 1-based, where the document starts */
 };
 
-/* All documents of a stream (JSON is a subset). what names the source in errors ("file.yaml:12:
- * ..."). Owned array. */
+/* All documents of a stream (JSON is a subset) that are not empty; *out is NULL if there is none.
+ * what names the source in errors ("file.yaml:12: ..."). LH_E_INVALID, LH_E_TOOBIG, LH_E_NOMEM. */
 int lh_yaml_parse(struct lh_str text, const char *what, const struct lh_json_limits *limits,
                   struct lh_yaml_doc **out, size_t *n, struct lh_err *err);
 void lh_yaml_free(struct lh_yaml_doc *docs, size_t n);
 
-/* Line of a value inside the last parsed documents, by path ("spec.items[0].path"); 0 if unknown.
- * Implemented by a second pass over text: for error reports only. */
+/* Line of a value by its path ("spec.items[0].path", "metadata.annotations[leasehold.dev/store]"),
+ * or of its nearest parent that is there; 0 if there is no such document. A second pass over text:
+ * for error reports only. */
 int lh_yaml_line_of(struct lh_str text, size_t document, const char *path);
 
 /* A JSON value as block-style YAML, strings quoted whenever a reader could take them for another
- * type. */
+ * type. Read again it is equal, but for numbers past float64, which YAML readers take for text.
+ * Failure is sticky in b. */
 void lh_yaml_write(const lh_json *v, struct lh_buf *b);
 
 #endif
