@@ -43,5 +43,7 @@ const char *lh_str_nearest(struct lh_str s, const char *const *list);
 
 /* Valid UTF-8 (RFC 3629: no surrogates, no overlong forms). */
 bool lh_str_is_utf8(struct lh_str s);
+/* Length of the valid UTF-8 sequence at the start of s, 0 if there is none. */
+size_t lh_str_utf8_len(struct lh_str s);
 
 #endif
