@@ -46,6 +46,7 @@ int lh_token_source_file(struct lh_loop *loop, const char *path, struct lh_token
 /* Who asks, and how it proves it. Everything borrowed until provider free. */
 struct lh_identity {
     struct lh_subject subject;
+    const lh_json *namespace_labels;    /* for the allow check; NULL: none */
     const char *role;                   /* overrides the store's; NULL */
     struct lh_token_source *credential; /* jwt, kubernetes: ServiceAccount token; appRole: secret
                                            id; token: the token */
