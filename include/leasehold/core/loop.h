@@ -32,8 +32,8 @@ bool lh_loop_is_stopped(const struct lh_loop *l);
 /* One turn: waits at most wait_ms (0: not at all, -1: until something happens), runs what is ready.
  */
 void lh_loop_turn(struct lh_loop *l, int wait_ms);
-/* For an outer loop that hosts this one as a guest (serve): the descriptor to wait on, and for how
- * long (-1: no timer). */
+/* For an outer loop that hosts this one as a guest (serve): the descriptor to wait on, timers
+ * included, and for how long (0: take a turn first, -1: until the descriptor is ready). */
 int lh_loop_backend_fd(const struct lh_loop *l);
 int lh_loop_backend_timeout(const struct lh_loop *l);
 /* The outer loop, if any: lh_loop_run() calls run(arg) once per turn instead of waiting itself. One
