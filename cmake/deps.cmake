@@ -2,7 +2,6 @@
 # The only place that finds packages. Every dependency has a line that says why we need it.
 # With build/deps (scripts/deps makes it) all programs and tests link the trimmed static libraries that the images ship;
 # without it, or with -DLH_DEPS=system, Debian's shared ones.
-find_package(PkgConfig REQUIRED)
 
 set(default system)
 if(EXISTS ${CMAKE_SOURCE_DIR}/build/deps/versions.txt)
@@ -28,6 +27,7 @@ message(STATUS "libraries: ${LH_DEPS}, static programs: ${LH_STATIC}")
 function(lh_dep name module)
   add_library(lh_dep_${name} INTERFACE)
   if(LH_DEPS STREQUAL "system" OR ARGC EQUAL 2)
+    find_package(PkgConfig REQUIRED)
     pkg_check_modules(PC_${name} REQUIRED IMPORTED_TARGET ${module})
     target_link_libraries(lh_dep_${name} INTERFACE PkgConfig::PC_${name})
     return()
@@ -40,11 +40,11 @@ function(lh_dep name module)
   target_link_libraries(lh_dep_${name} INTERFACE lh_archive_${name})
 endfunction()
 
-lh_dep(uv libuv libuv pthread dl)                                  # the event loop: timers, signals, children, watched folders, sockets
+lh_dep(uv libuv libuv pthread dl)                                  # event loop: timers, signals, children, sockets
 lh_dep(jansson jansson libjansson)                                 # JSON trees, behind codec/json
 lh_dep(yaml yaml-0.1 libyaml)                                      # YAML parser, behind codec/yaml
 lh_dep(openssl_crypto libcrypto libcrypto pthread)                 # digests, X.509, own CA
-lh_dep(openssl_ssl libssl libssl lh_dep_openssl_crypto)            # TLS settings that curl and libwebsockets do not expose
+lh_dep(openssl_ssl libssl libssl lh_dep_openssl_crypto)            # TLS settings that the two below do not expose
 lh_dep(curl libcurl libcurl lh_dep_openssl_ssl pthread)            # HTTP client
 lh_dep(lws libwebsockets libwebsockets lh_dep_openssl_ssl pthread) # HTTP server
 if(NOT LH_DEPS STREQUAL "system")
@@ -55,15 +55,21 @@ if(BUILD_TESTING OR NOT DEFINED BUILD_TESTING)
 endif()
 
 # lh_program() calls this. RELR (-340 kB) exists for x86 only in binutils 2.40, and glibc 2.36 applies it; a dynamic
-# program keeps the linker's default. --build-id=none: the id would differ with the folder it was built in.
+# program keeps the linker's default. --build-id=none: the id would differ with the folder it was built in. The maps say
+# which libraries really are in a program: scripts/image lists them. `programs` builds just what lh_program() named.
 include(CheckLinkerFlag)
 check_linker_flag(C -Wl,-z,pack-relative-relocs LH_HAS_RELR)
+add_custom_target(programs)
+file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/maps)
 function(lh_program_link_options target)
+  add_dependencies(programs ${target})
+  target_link_options(${target} PRIVATE -Wl,--gc-sections)
   if(NOT LH_STATIC)
-    target_link_options(${target} PRIVATE -pie -Wl,--gc-sections)
+    target_link_options(${target} PRIVATE -pie)
     return()
   endif()
-  target_link_options(${target} PRIVATE -static-pie -Wl,--gc-sections -Wl,-O1 -Wl,--build-id=none)
+  target_link_options(${target} PRIVATE -static-pie -Wl,-O1 -Wl,--build-id=none
+    -Wl,-Map=${CMAKE_BINARY_DIR}/maps/${target}.map)
   if(LH_HAS_RELR)
     target_link_options(${target} PRIVATE -Wl,-z,pack-relative-relocs)
   endif()
