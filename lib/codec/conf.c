@@ -183,7 +183,7 @@ static int unknown_key(struct parser *p, struct lh_str key)
 static int set_yaml(const struct lh_opt *o, struct value *v, const lh_json *y, struct lh_err *err)
 {
     enum lh_json_type t = lh_json_type(y);
-    lh_auto_buf struct lh_buf number;
+    lh_auto_buf struct lh_buf number = {0};
     struct lh_str text;
     bool b;
 
@@ -266,7 +266,7 @@ static int read_env(struct parser *p)
 {
     for (size_t i = 0; i < p->conf->n; i++) {
         const struct lh_opt *o = &p->set->opts[i];
-        lh_auto_buf struct lh_buf name;
+        lh_auto_buf struct lh_buf name = {0};
         const char *text;
         int rc;
 

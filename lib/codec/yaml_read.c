@@ -115,7 +115,7 @@ static enum yaml_scalar resolve(const yaml_event_t *ev, struct lh_buf *number)
 
 static int parse_scalar(struct reader *r, const yaml_event_t *ev, lh_json **out)
 {
-    lh_auto_buf struct lh_buf number;
+    lh_auto_buf struct lh_buf number = {0};
     lh_json *v = NULL;
     int rc;
 
