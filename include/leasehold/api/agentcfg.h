@@ -55,5 +55,8 @@ void lh_agentcfg_free(struct lh_agentcfg *c);
 /* "signal:HUP@nginx", "exec:[\"/bin/x\"]", "http://127.0.0.1:8080/reload". */
 int lh_notify_parse(const char *text, struct lh_notify_spec *out, struct lh_err *err);
 void lh_notify_done(struct lh_notify_spec *n);
+/* The same text again; nothing for LH_NOTIFY_NONE. */
+void lh_notify_put(struct lh_buf *b, const struct lh_notify_spec *n);
+const char *lh_signal_name(int signo); /* "HUP"; NULL: none that may be sent */
 
 #endif

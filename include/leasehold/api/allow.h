@@ -41,10 +41,20 @@ int lh_allow_role(const struct lh_store *s, const struct lh_namespace *ns,
 int lh_allow_path(const struct lh_store *s, const struct lh_namespace *ns,
                   const struct lh_subject *who, const char *path, struct lh_err *err);
 
+/* The platform's own list: may anything of what pattern list (NULL-terminated; placeholders filled
+ * in) names be text? NULL or empty: no limit. mounts NULL: no paths. LH_E_DENIED without a reason.
+ */
+int lh_allow_patterns(char *const *patterns, char *const *mounts, const struct lh_subject *who,
+                      const char *text, bool *out, struct lh_err *err);
+
 /* What the platform lets addresses be: CIDRs beyond the default refusal of loopback, link-local,
  * metadata. Literal addresses and localhost in vault.addresses are checked here; names again after
  * resolving (http/client). */
 int lh_allow_address(const char *url, const char *const *allowed_cidrs, bool allow_loopback,
                      struct lh_err *err);
+/* "10.0.0.0/8", "fd00::/8" or a single address. */
+int lh_cidr_check(const char *text, struct lh_err *err);
+/* "https://host[:port]" and nothing behind it. LH_E_INVALID says what is wrong. */
+int lh_address_check(const char *url, struct lh_err *err);
 
 #endif

@@ -31,11 +31,13 @@
     X(LeaseExpired)                                                                                \
     X(LoginFailed)                                                                                 \
     X(ManagerError)                                                                                \
+    X(NameReserved)                                                                                \
     X(NotifyFailed)                                                                                \
     X(PathInvalid)                                                                                 \
     X(PathNotAllowed)                                                                              \
     X(PathNotFound)                                                                                \
     X(PermissionDenied)                                                                            \
+    X(PodUnsupported)                                                                              \
     X(ProjectionsNotServed)                                                                        \
     X(PublishFailed)                                                                               \
     X(RateLimited)                                                                                 \

@@ -1,0 +1,466 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SecretProjection objects from and to JSON. */
+#include <stdio.h>
+#include <string.h>
+
+#include "leasehold/api/allow.h"
+#include "leasehold/api/fields.h"
+#include "leasehold/api/reasons.h"
+#include "leasehold/codec/duration.h"
+#include "leasehold/core/mem.h"
+#include "projection_priv.h"
+
+static int mode_field(const struct lh_at *at, const lh_json *obj, struct lh_file_spec *f,
+                      struct lh_err *err)
+{
+    lh_auto_free char *text = NULL;
+    int rc;
+
+    rc = lh_field_str(at, obj, "mode", false, 8, &text, err);
+    if (rc < 0 || !text)
+        return rc;
+    rc = lh_mode_parse(text, &f->mode, err);
+    if (rc < 0)
+        return lh_at_wrap(&LH_AT_NAME(at, "mode"), rc, err);
+    f->has_mode = true;
+    return 0;
+}
+
+static int file_parse(const struct lh_at *at, const lh_json *obj, struct lh_file_spec *f,
+                      struct lh_err *err)
+{
+    static const char *const known[] = {"path", "key", "mode", "format", "template", NULL};
+    int format = -1;
+    int rc;
+
+    rc = lh_field_known(at, obj, known, err);
+    if (rc == 0)
+        rc = lh_field_str(at, obj, "path", true, PATH_BYTES, &f->path, err);
+    if (rc == 0)
+        rc = lh_field_str(at, obj, "key", false, 1024, &f->key, err);
+    if (rc == 0)
+        rc = mode_field(at, obj, f, err);
+    if (rc == 0)
+        rc = lh_field_str(at, obj, "template", false, SIZE_MAX, &f->template_, err);
+    if (rc == 0)
+        rc = lh_field_enum(at, obj, "format", projection_format_names, &format, err);
+    if (rc < 0)
+        return rc;
+    if (format < 0)
+        format = f->template_ ? LH_FORMAT_TEMPLATE : LH_FORMAT_RAW;
+    f->format = (enum lh_format)format;
+    f->folder = f->format == LH_FORMAT_RAW && !f->key;
+    return 0;
+}
+
+static int files_parse(const struct lh_at *at, const lh_json *obj, struct lh_item *it,
+                       struct lh_err *err)
+{
+    const struct lh_at here = LH_AT_NAME(at, "files");
+    const lh_json *arr = NULL;
+    struct lh_file_spec *f;
+    int rc;
+
+    rc = lh_field_array(at, obj, "files", MAX_FILES, &arr, err);
+    if (rc < 0)
+        return rc;
+    for (size_t i = 0; i < lh_json_len(arr); i++) {
+        f = lh_item_add_file(it);
+        if (!f)
+            return lh_err_nomem(err);
+        rc = file_parse(&LH_AT_INDEX(&here, i), lh_json_at(arr, i), f, err);
+        if (rc < 0)
+            return rc;
+    }
+    if (it->n_files)
+        return 0;
+    f = lh_item_add_file(it);
+    if (f)
+        f->path = lh_strdup(it->name);
+    if (!f || !f->path)
+        return lh_err_nomem(err);
+    f->folder = true;
+    return 0;
+}
+
+static int interval_field(const struct lh_at *at, const lh_json *obj, int64_t *out,
+                          struct lh_err *err)
+{
+    static const char *const known[] = {"interval", NULL};
+    const struct lh_at here = LH_AT_NAME(at, "refresh");
+    const lh_json *r = NULL;
+    int rc;
+
+    rc = lh_field_object(at, obj, "refresh", false, &r, err);
+    if (rc < 0 || !r)
+        return rc;
+    rc = lh_field_known(&here, r, known, err);
+    return rc < 0 ? rc : lh_field_ms(&here, r, "interval", LEAST_MS, YEAR_MS, out, err);
+}
+
+static int item_parse(const struct lh_at *at, const lh_json *obj, struct lh_item *it,
+                      struct lh_err *err)
+{
+    static const char *const known[] = {"name",  "path",    "params",  "version", "optional",
+                                        "files", "refresh", "overlap", NULL};
+    const lh_json *params = NULL;
+    int rc;
+
+    rc = lh_field_known(at, obj, known, err);
+    if (rc == 0)
+        rc = lh_field_str(at, obj, "name", true, NAME_BYTES, &it->name, err);
+    if (rc == 0)
+        rc = lh_field_str(at, obj, "path", true, 1024, &it->path, err);
+    if (rc < 0)
+        return rc;
+    rc = lh_path_check(it->path, err);
+    if (rc < 0)
+        return lh_at_wrap(&LH_AT_NAME(at, "path"), rc, err);
+    rc = lh_field_object(at, obj, "params", false, &params, err);
+    if (rc == 0 && params)
+        it->params = lh_json_ref(lh_json_mut(params));
+    if (rc == 0)
+        rc = lh_field_int(at, obj, "version", 1, INT64_MAX, &it->version, err);
+    if (rc == 0)
+        rc = lh_field_bool(at, obj, "optional", &it->optional, err);
+    if (rc == 0)
+        rc = interval_field(at, obj, &it->refresh_ms, err);
+    if (rc == 0)
+        rc = lh_field_ms(at, obj, "overlap", 0, YEAR_MS, &it->overlap_ms, err);
+    if (rc == 0)
+        rc = files_parse(at, obj, it, err);
+    return rc;
+}
+
+static int items_parse(const struct lh_at *at, const lh_json *spec, struct lh_projection *p,
+                       struct lh_err *err)
+{
+    const struct lh_at here = LH_AT_NAME(at, "items");
+    const lh_json *arr = NULL;
+    int rc;
+
+    rc = lh_field_array(at, spec, "items", MAX_ITEMS, &arr, err);
+    if (rc < 0)
+        return rc;
+    if (!lh_json_len(arr))
+        return lh_at_err(&here, err, "is required: at least one {name, path}");
+    for (size_t i = 0; i < lh_json_len(arr); i++) {
+        struct lh_item *it = lh_projection_add_item(p);
+
+        if (!it)
+            return lh_err_nomem(err);
+        rc = item_parse(&LH_AT_INDEX(&here, i), lh_json_at(arr, i), it, err);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+static int store_ref_parse(const struct lh_at *at, const lh_json *spec, struct lh_projection *p,
+                           struct lh_err *err)
+{
+    static const char *const known[] = {"kind", "name", NULL};
+    static const char *const kinds[] = {"SecretStore", "ClusterSecretStore", NULL};
+    const struct lh_at here = LH_AT_NAME(at, "storeRef");
+    const lh_json *ref = NULL;
+    int kind = 0;
+    int rc;
+
+    rc = lh_field_object(at, spec, "storeRef", false, &ref, err);
+    if (rc < 0 || !ref)
+        return rc;
+    rc = lh_field_known(&here, ref, known, err);
+    if (rc == 0)
+        rc = lh_field_enum(&here, ref, "kind", kinds, &kind, err);
+    if (rc == 0)
+        rc = lh_field_str(&here, ref, "name", true, 253, &p->store_name, err);
+    if (rc == 0 && !lh_str_is_dns_subdomain(lh_str(p->store_name)))
+        rc = lh_at_err(&LH_AT_NAME(&here, "name"), err, "must be the name of a store");
+    p->store_cluster_scoped = kind == 1;
+    p->has_store = true;
+    return rc;
+}
+
+static int staleness_parse(const struct lh_at *at, const lh_json *spec, struct lh_projection *p,
+                           struct lh_err *err)
+{
+    static const char *const known[] = {"maxAge", "then", NULL};
+    const struct lh_at here = LH_AT_NAME(at, "staleness");
+    const lh_json *s = NULL;
+    int then = LH_STALE_KEEP, revocation = LH_REVOKE;
+    int rc;
+
+    rc = lh_field_enum(at, spec, "revocation", projection_revocation_names, &revocation, err);
+    if (rc == 0)
+        rc = lh_field_object(at, spec, "staleness", false, &s, err);
+    if (rc == 0 && s)
+        rc = lh_field_known(&here, s, known, err);
+    if (rc == 0)
+        rc = lh_field_ms(&here, s, "maxAge", 1000, YEAR_MS, &p->max_age_ms, err);
+    if (rc == 0)
+        rc = lh_field_enum(&here, s, "then", projection_then_names, &then, err);
+    p->revocation = (enum lh_revocation)revocation;
+    p->then = (enum lh_stale_then)then;
+    return rc;
+}
+
+static int copy_parse(const struct lh_at *at, const lh_json *spec, struct lh_projection *p,
+                      struct lh_err *err)
+{
+    static const char *const known[] = {"name", "type", "adopt", NULL};
+    static const char *const change[] = {"restart", NULL};
+    const struct lh_at here = LH_AT_NAME(at, "kubernetesSecret");
+    const struct lh_at at_change = LH_AT_NAME(at, "onChange");
+    lh_auto_free char *name = NULL, *type = NULL;
+    const lh_json *v = NULL, *list = NULL;
+    bool adopt;
+    int rc;
+
+    rc = lh_field_object(at, spec, "kubernetesSecret", false, &v, err);
+    if (rc == 0 && v) {
+        rc = lh_field_known(&here, v, known, err);
+        if (rc == 0)
+            rc = lh_field_str(&here, v, "name", true, 253, &name, err);
+        if (rc == 0)
+            rc = lh_field_str(&here, v, "type", false, 253, &type, err);
+        if (rc == 0)
+            rc = lh_field_bool(&here, v, "adopt", &adopt, err);
+        p->kubernetes_secret = lh_json_ref(lh_json_mut(v));
+    }
+    if (rc == 0)
+        rc = lh_field_object(at, spec, "onChange", false, &v, err);
+    if (rc < 0 || !v)
+        return rc;
+    rc = lh_field_known(&at_change, v, change, err);
+    if (rc == 0)
+        rc = lh_field_array(&at_change, v, "restart", 16, &list, err);
+    p->on_change = lh_json_ref(lh_json_mut(v));
+    return rc;
+}
+
+static int spec_parse(const struct lh_at *at, const lh_json *spec, struct lh_projection *p,
+                      struct lh_err *err)
+{
+    static const char *const known[] = {"storeRef",   "role",
+                                        "items",      "refresh",
+                                        "overlap",    "staleness",
+                                        "revocation", "kubernetesSecret",
+                                        "onChange",   "serviceAccountName",
+                                        NULL};
+    int rc;
+
+    rc = lh_field_known(at, spec, known, err);
+    if (rc == 0)
+        rc = store_ref_parse(at, spec, p, err);
+    if (rc == 0)
+        rc = lh_field_str(at, spec, "role", false, 512, &p->role, err);
+    if (rc == 0)
+        rc = items_parse(at, spec, p, err);
+    if (rc == 0)
+        rc = interval_field(at, spec, &p->refresh_ms, err);
+    if (rc == 0)
+        rc = lh_field_ms(at, spec, "overlap", 0, YEAR_MS, &p->overlap_ms, err);
+    if (rc == 0)
+        rc = staleness_parse(at, spec, p, err);
+    if (rc == 0)
+        rc = copy_parse(at, spec, p, err);
+    if (rc == 0)
+        rc = lh_field_str(at, spec, "serviceAccountName", false, 253, &p->service_account, err);
+    if (rc == 0 && p->service_account && !lh_str_is_dns_subdomain(lh_str(p->service_account)))
+        rc = lh_at_err(&LH_AT_NAME(at, "serviceAccountName"), err,
+                       "must be the name of a ServiceAccount");
+    return rc;
+}
+
+int lh_projection_parse_spec(const lh_json *spec, const char *what, const char *namespace_,
+                             const char *name, struct lh_projection **out, struct lh_err *err)
+{
+    const struct lh_at root = LH_AT_ROOT(what, LH_REASON_ConfigInvalid);
+    const struct lh_at at = LH_AT_NAME(&root, "spec");
+    struct lh_projection *p = lh_projection_new();
+    int rc = 0;
+
+    if (p)
+        p->name = lh_strdup(name);
+    if (p)
+        p->namespace_ = lh_strdup(namespace_);
+    if (!p || !p->name || !p->namespace_)
+        rc = lh_err_nomem(err);
+    if (rc == 0)
+        rc = spec_parse(&at, spec, p, err);
+    if (rc == 0)
+        rc = lh_projection_check(p, what, err);
+    if (rc < 0) {
+        lh_projection_free(p);
+        return rc;
+    }
+    *out = p;
+    return 0;
+}
+
+int lh_projection_parse(const lh_json *obj, const char *what, struct lh_projection **out,
+                        struct lh_err *err)
+{
+    static const char *const known[] = {"apiVersion", "kind", "metadata", "spec", "status", NULL};
+    const char *version = lh_json_get_z(obj, "apiVersion"), *kind = lh_json_get_z(obj, "kind");
+    const lh_json *meta = lh_json_get(obj, "metadata"), *spec = NULL;
+    const char *name = lh_json_get_z(meta, "name"), *ns = lh_json_get_z(meta, "namespace");
+    lh_auto_free char *object = NULL;
+    struct lh_at root;
+    int rc;
+
+    object = lh_asprintf("%s%sSecretProjection \"%.253s\"", what ? what : "", what ? ": " : "",
+                         name ? name : "");
+    if (!object)
+        return lh_err_nomem(err);
+    root = LH_AT_ROOT(object, LH_REASON_ConfigInvalid);
+    rc = lh_field_known(&root, obj, known, err);
+    if (rc < 0)
+        return rc;
+    if (!kind || strcmp(kind, "SecretProjection") != 0)
+        return lh_at_err(&LH_AT_NAME(&root, "kind"), err, "must be SecretProjection");
+    if (!version || strcmp(version, "leasehold.dev/v1alpha1") != 0)
+        return lh_at_err(&LH_AT_NAME(&root, "apiVersion"), err, "must be leasehold.dev/v1alpha1");
+    if (!name || !lh_str_is_dns_subdomain(lh_str(name)))
+        return lh_at_err(&root, err, "metadata.name must be lower case letters, digits, - and .");
+    if (ns && !lh_str_is_dns_label(lh_str(ns)))
+        return lh_at_err(&root, err, "metadata.namespace must be lower case letters, digits and -");
+    rc = lh_field_object(&root, obj, "spec", true, &spec, err);
+    return rc < 0 ? rc
+                  : lh_projection_parse_spec(spec, object, ns ? ns : "default", name, out, err);
+}
+
+static int put(lh_json *obj, const char *key, lh_json *value)
+{
+    return value ? lh_json_set(obj, key, value) : -1;
+}
+
+static int put_z(lh_json *obj, const char *key, const char *value)
+{
+    return value ? put(obj, key, lh_json_new_z(value)) : 0;
+}
+
+static int put_ms(lh_json *obj, const char *key, int64_t ms)
+{
+    lh_auto_buf struct lh_buf b;
+
+    lh_buf_init(&b, 64);
+    lh_duration_put(&b, ms);
+    return put(obj, key, lh_json_new_str(lh_buf_peek(&b)));
+}
+
+/* refresh: {interval: ...} */
+static int put_interval(lh_json *obj, int64_t ms)
+{
+    lh_auto_json lh_json *r = NULL;
+
+    if (ms < 0)
+        return 0;
+    r = lh_json_new_object();
+    if (!r || put_ms(r, "interval", ms) < 0)
+        return -1;
+    return put(obj, "refresh", LH_TAKE_PTR(r));
+}
+
+static lh_json *file_json(const struct lh_file_spec *f)
+{
+    lh_auto_json lh_json *o = lh_json_new_object();
+    char mode[8] = "";
+
+    snprintf(mode, sizeof(mode), "%04o", (unsigned)(f->mode & 0777));
+    if (!o || put_z(o, "path", f->path) < 0 || put_z(o, "key", f->key) < 0 ||
+        put_z(o, "template", f->template_) < 0)
+        return NULL;
+    if (f->has_mode && put_z(o, "mode", mode) < 0)
+        return NULL;
+    if (f->format != LH_FORMAT_RAW && f->format != LH_FORMAT_TEMPLATE &&
+        put_z(o, "format", lh_format_name(f->format)) < 0)
+        return NULL;
+    return LH_TAKE_PTR(o);
+}
+
+static lh_json *item_json(const struct lh_item *it)
+{
+    lh_auto_json lh_json *o = lh_json_new_object(), *files = lh_json_new_array();
+
+    if (!o || !files || put_z(o, "name", it->name) < 0 || put_z(o, "path", it->path) < 0)
+        return NULL;
+    if (it->params && put(o, "params", lh_json_deep_copy(it->params)) < 0)
+        return NULL;
+    if (it->version && put(o, "version", lh_json_new_int(it->version)) < 0)
+        return NULL;
+    if (it->optional && put(o, "optional", lh_json_new_bool(true)) < 0)
+        return NULL;
+    if (put_interval(o, it->refresh_ms) < 0)
+        return NULL;
+    if (it->overlap_ms >= 0 && put_ms(o, "overlap", it->overlap_ms) < 0)
+        return NULL;
+    for (size_t i = 0; i < it->n_files; i++) {
+        lh_json *f = file_json(&it->files[i]);
+
+        if (!f || lh_json_push(files, f) < 0)
+            return NULL;
+    }
+    return put(o, "files", LH_TAKE_PTR(files)) < 0 ? NULL : LH_TAKE_PTR(o);
+}
+
+static int put_store_ref(lh_json *spec, const struct lh_projection *p)
+{
+    lh_auto_json lh_json *ref = NULL;
+
+    if (!p->has_store)
+        return 0;
+    ref = lh_json_new_object();
+    if (!ref || put_z(ref, "name", p->store_name) < 0 ||
+        put_z(ref, "kind", p->store_cluster_scoped ? "ClusterSecretStore" : "SecretStore") < 0)
+        return -1;
+    return put(spec, "storeRef", LH_TAKE_PTR(ref));
+}
+
+static int put_staleness(lh_json *spec, const struct lh_projection *p)
+{
+    lh_auto_json lh_json *s = NULL;
+
+    if (p->max_age_ms < 0 && p->then == LH_STALE_KEEP)
+        return 0;
+    s = lh_json_new_object();
+    if (!s || (p->max_age_ms >= 0 && put_ms(s, "maxAge", p->max_age_ms) < 0))
+        return -1;
+    if (put_z(s, "then", projection_then_names[p->then]) < 0)
+        return -1;
+    return put(spec, "staleness", LH_TAKE_PTR(s));
+}
+
+static int put_rest(lh_json *spec, const struct lh_projection *p)
+{
+    if (put_store_ref(spec, p) < 0 || put_z(spec, "role", p->role) < 0 ||
+        put_interval(spec, p->refresh_ms) < 0 || put_ms(spec, "overlap", p->overlap_ms) < 0 ||
+        put_staleness(spec, p) < 0 ||
+        put_z(spec, "revocation", projection_revocation_names[p->revocation]) < 0 ||
+        put_z(spec, "serviceAccountName", p->service_account) < 0)
+        return -1;
+    if (p->kubernetes_secret &&
+        put(spec, "kubernetesSecret", lh_json_deep_copy(p->kubernetes_secret)) < 0)
+        return -1;
+    if (p->on_change && put(spec, "onChange", lh_json_deep_copy(p->on_change)) < 0)
+        return -1;
+    return 0;
+}
+
+int lh_projection_to_json(const struct lh_projection *p, lh_json **out, struct lh_err *err)
+{
+    lh_auto_json lh_json *spec = lh_json_new_object(), *items = lh_json_new_array();
+
+    if (!spec || !items)
+        return lh_err_nomem(err);
+    for (size_t i = 0; i < p->n_items; i++) {
+        lh_json *it = item_json(&p->items[i]);
+
+        if (!it || lh_json_push(items, it) < 0)
+            return lh_err_nomem(err);
+    }
+    if (put(spec, "items", LH_TAKE_PTR(items)) < 0 || put_rest(spec, p) < 0)
+        return lh_err_nomem(err);
+    *out = LH_TAKE_PTR(spec);
+    return 0;
+}
