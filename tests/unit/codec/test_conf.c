@@ -21,7 +21,8 @@ static const struct lh_opt opts[] = {
     {"listen", 0, LH_OPT_STRING, "ADDR:PORT", ":8443", "Where requests come in.", true, AT(listen)},
     {"once", 'o', LH_OPT_BOOL, NULL, NULL, "Fetch once and exit.", false, AT(once)},
     {"verbose", 'v', LH_OPT_BOOL, NULL, "false", "Say more.", true, AT(verbose)},
-    {"max-retries", 'r', LH_OPT_INT, NULL, "3", "How often a|b is tried.", true, AT(retries)},
+    {"max-retries", 'r', LH_OPT_INT, NULL, "3", "How often a|b is tried at most.", true,
+     AT(retries)},
     {"timeout", 't', LH_OPT_DURATION, NULL, "30s", "Longest wait.", true, AT(timeout)},
     {"size", 0, LH_OPT_QUANTITY, NULL, "4Mi", "Size of the volume.", false, AT(size)},
     {0},
@@ -271,8 +272,9 @@ static void prints_help(void **state)
     assert_non_null(strstr(rest.p, "  -f, --file FILE\n        The manifest to read.\n"));
     assert_non_null(strstr(rest.p, "      --listen ADDR:PORT\n        Where requests come in. "
                                    "Default: :8443. Environment: LEASEHOLD_LISTEN.\n"));
-    assert_non_null(strstr(rest.p, "        How often a|b is tried. Default: 3. Environment:\n"
-                                   "        LEASEHOLD_MAX_RETRIES.\n"));
+    assert_non_null(strstr(rest.p,
+                           "        How often a|b is tried at most. Default: 3. Environment:\n"
+                           "        LEASEHOLD_MAX_RETRIES.\n"));
     assert_non_null(strstr(rest.p, "  -o, --once\n        Fetch once and exit.\n"));
     assert_null(strstr(rest.p, "Default: false"));
     while (lh_str_cut(rest, '\n', &line, &rest))
@@ -291,7 +293,7 @@ static void prints_markdown(void **state)
                            "| `-f`, `--file FILE` | `file` |  |  | The manifest to read. |\n"));
     assert_non_null(strstr(lh_buf_peek(&b).p,
                            "| `-r`, `--max-retries N` | `maxRetries` | `LEASEHOLD_MAX_RETRIES` | "
-                           "`3` | How often a\\|b is tried. |\n"));
+                           "`3` | How often a\\|b is tried at most. |\n"));
     lh_buf_done(&b);
 }
 
