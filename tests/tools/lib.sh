@@ -18,7 +18,7 @@ die() {
 
 # load_recipe NAME: defines pins, inputs (files), facts (strings) and get().
 load_recipe() {
-    [ -f "$tools/recipes/$1.sh" ] || die "no tool is named '$1'; there are: ${all_tools[*]} go apt-build apt-test"
+    [ -f "$tools/recipes/$1.sh" ] || die "no tool is named '$1'; there are: ${all_tools[*]} go"
     inputs=()
     facts=()
     # shellcheck source=/dev/null

