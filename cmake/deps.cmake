@@ -3,20 +3,24 @@
 # With build/deps (scripts/deps makes it) all programs and tests link the trimmed static libraries that the images ship;
 # without it, or with -DLH_DEPS=system, Debian's shared ones.
 
-set(default system)
-if(EXISTS ${CMAKE_SOURCE_DIR}/build/deps/versions.txt)
-  set(default ${CMAKE_SOURCE_DIR}/build/deps)
+# Plain variables unless given with -D: build/deps may appear, or sanitizers be switched on, after the first configure.
+if(NOT DEFINED LH_DEPS)
+  set(LH_DEPS system)
+  if(EXISTS ${CMAKE_SOURCE_DIR}/build/deps/versions.txt)
+    set(LH_DEPS ${CMAKE_SOURCE_DIR}/build/deps)
+  endif()
 endif()
-set(LH_DEPS ${default} CACHE STRING "Folder made by scripts/deps, or system")
 if(NOT LH_DEPS STREQUAL "system" AND NOT EXISTS ${LH_DEPS}/versions.txt)
   message(FATAL_ERROR "LH_DEPS=${LH_DEPS} was not made by scripts/deps; run it, or use -DLH_DEPS=system")
 endif()
 
-set(default ON)
-if(LH_DEPS STREQUAL "system" OR LH_SANITIZE)
-  set(default OFF)
+# Programs are linked as static-pie, as the images ship them. A sanitizer needs the dynamic C library.
+if(NOT DEFINED LH_STATIC)
+  set(LH_STATIC ON)
+  if(LH_DEPS STREQUAL "system" OR LH_SANITIZE)
+    set(LH_STATIC OFF)
+  endif()
 endif()
-option(LH_STATIC "Link programs as static-pie, as the images ship them" ${default})
 if(LH_STATIC AND (LH_DEPS STREQUAL "system" OR LH_SANITIZE))
   message(FATAL_ERROR "LH_STATIC needs build/deps (scripts/deps) and no LH_SANITIZE")
 endif()
