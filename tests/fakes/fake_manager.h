@@ -23,7 +23,9 @@
 struct fake_manager;
 
 struct fake_manager_options {
-    struct lh_server *server;    /* NULL: one of its own, which becomes the loop's host */
+    /* NULL: one of its own, which becomes the loop's host. Else: clear faults, free the server,
+     * then the manager. */
+    struct lh_server *server;
     struct lh_str client_ca_pem; /* set: client certificates are asked for and verified */
 };
 
@@ -38,9 +40,18 @@ const char *fake_manager_url(const struct fake_manager *m);
 /* A second node of the same cluster, a standby. */
 const char *fake_manager_standby_url(const struct fake_manager *m);
 const char *fake_manager_ca_pem(const struct fake_manager *m);
-/* A store document (SecretStore "vault" in namespace "shop") for this manager, owned by the caller;
+/* A store document (SecretStore "vault" in namespace "shop") for this manager, owned (lh_free);
  * auth_json is the auth block: {"token":{"secretRef":{"name":"t","key":"token"}}}. */
 char *fake_manager_store_json(const struct fake_manager *m, const char *auth_json);
+/* The same with choices; NULL: as above. Texts of JSON: an array, members after a comma. */
+struct fake_store {
+    const char *kind;      /* "ClusterSecretStore": pass allow in spec then */
+    const char *addresses; /* ["https://..."] */
+    const char *auth;
+    const char *vault; /* more members of spec.vault: "kv2Mounts":["kv"] */
+    const char *spec;  /* more members of spec: "allow":[...] */
+};
+char *fake_manager_store_json_with(const struct fake_manager *m, const struct fake_store *store);
 
 /* Identity. A login at auth/MOUNT/login with this role (NULL: any) and credential (jwt or secret
  * id; NULL: any, as for a verified client certificate) gives a token. */
@@ -53,7 +64,9 @@ void fake_manager_login_add(struct fake_manager *m, const struct fake_login *log
 /* A token outside any login, borrowed until fake_manager_free. ttl_ms 0: never ends. */
 const char *fake_manager_token_add(struct fake_manager *m, int64_t ttl_ms, int64_t max_ttl_ms,
                                    bool renewable);
-/* The policy denies these paths to everybody but root: exact, or a prefix ending in '*'. */
+/* The policy denies these paths to everybody but root: exact, or a prefix ending in '*'. From the
+ * start it denies sys/leases/revoke, which the real default policy does not allow either; allow_all
+ * lifts everything. */
 void fake_manager_deny(struct fake_manager *m, const char *path);
 void fake_manager_allow_all(struct fake_manager *m);
 /* Only requests with this X-Vault-Namespace are served; others find no mount (NULL: off). */
@@ -75,7 +88,6 @@ void fake_manager_static_add(struct fake_manager *m, const char *path, int64_t p
                              int64_t late_ms);
 /* POST or PUT PATH gives a certificate field and an expiration ttl_ms ahead; no lease. */
 void fake_manager_cert_add(struct fake_manager *m, const char *path, int64_t ttl_ms);
-
 
 void fake_manager_seal(struct fake_manager *m, bool sealed);
 /* The standby lags: 404 for KV, 429 where the request carries X-Vault-Index, an answer where it
