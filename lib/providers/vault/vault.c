@@ -23,9 +23,6 @@ static int check_identity(const struct lh_store *store, const struct lh_identity
     rc = lh_allow_namespace(store, &ns, err);
     if (rc < 0)
         return rc;
-    rc = lh_allow_role(store, &ns, &id->subject, id->role, err);
-    if (rc < 0)
-        return rc;
     for (char **a = store->vault.addresses; *a; a++) {
         rc = lh_allow_address(*a, id->allow_addresses, id->allow_loopback, err);
         if (rc < 0)
@@ -48,12 +45,15 @@ static int expand_names(struct lh_provider *p, struct lh_err *err)
 {
     const struct lh_store_vault *v = &p->store->vault;
     const struct lh_subject *who = &p->id.subject;
+    const struct lh_namespace ns = {.name = who->namespace_, .labels = p->id.namespace_labels};
     int rc;
 
     rc = expand(who, v->namespace_, &p->namespace_, err);
     if (rc < 0)
         return rc;
     rc = expand(who, p->id.role ? p->id.role : v->auth.role, &p->role, err);
+    if (rc == 0)
+        rc = lh_allow_role(p->store, &ns, who, p->id.role ? p->role : NULL, err);
     if (rc < 0)
         return rc;
     rc =
