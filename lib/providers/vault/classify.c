@@ -320,18 +320,10 @@ int lh_vault_login_error(enum lh_vault_class c, const struct lh_vault_reply *r, 
              facts->role ? " as role \"" : "", facts->role ? facts->role : "",
              facts->role ? "\"" : "", facts->audience ? " with audience \"" : "",
              facts->audience ? facts->audience : "", facts->audience ? "\"" : "");
-    switch (c) {
-    case LH_VAULT_TOKEN_DEAD:
-    case LH_VAULT_DENIED:
-    case LH_VAULT_NOT_FOUND:
-    case LH_VAULT_NO_MOUNT:
-    case LH_VAULT_NO_ROLE:
-    case LH_VAULT_BAD_REQUEST:
-    case LH_VAULT_BAD_METHOD:
-        break;
-    default:
+    /* Whatever else is wrong, the login was not refused. */
+    if (class_rows[c].code == LH_E_UNAVAILABLE || class_rows[c].code == LH_E_BUSY ||
+        c == LH_VAULT_REDIRECT)
         return lh_vault_class_error(c, r, json, what, err);
-    }
     words_of(json, words, sizeof(words));
     while (row->words && !(contains(words, row->words) &&
                            (!row->method || strcmp(row->method, facts->method) == 0)))
