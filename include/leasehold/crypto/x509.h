@@ -19,9 +19,12 @@ void lh_cert_pair_done(struct lh_cert_pair *p);
 /* Self-signed CA, valid from a minute ago. *out untouched on failure. */
 int lh_x509_new_ca(const char *common_name, int64_t days, struct lh_cert_pair *out,
                    struct lh_err *err);
-/* Server leaf for dns names (NULL-terminated), signed by ca. */
+/* Server leaf for dns names or addresses (NULL-terminated), signed by ca. */
 int lh_x509_new_leaf(const struct lh_cert_pair *ca, const char *const *dns_names, int64_t hours,
                      struct lh_cert_pair *out, struct lh_err *err);
+/* Client leaf, signed by ca: for those who try client certificates. */
+int lh_x509_new_client_leaf(const struct lh_cert_pair *ca, const char *common_name, int64_t hours,
+                            struct lh_cert_pair *out, struct lh_err *err);
 
 struct lh_cert_info {
     int64_t not_before_ms, not_after_ms; /* wall */

@@ -59,11 +59,13 @@ struct lh_http_request {
     size_t n_headers;
     struct lh_str body; /* or */
     const struct lh_secret *body_secret;
-    unsigned timeout_ms;      /* whole request, 0: 30000; streams: until the first byte */
+    unsigned timeout_ms;      /* whole request from when it leaves the queue, 0: 30000; streams:
+                                 until the first byte */
     unsigned idle_timeout_ms; /* below 1 byte for so long: failed; 0: 10000; streams: 0 = none */
     size_t max_answer_bytes;  /* 0: 4 MiB */
-    const char *const
-        *redirect_to; /* NULL-terminated base URLs that one 307/308 may lead to; NULL: none */
+    /* NULL-terminated base URLs that one 307/308 may lead to, with method, body, headers, path and
+     * query unchanged; anywhere else is LH_E_DENIED. NULL: a redirect is an answer like others. */
+    const char *const *redirect_to;
     lh_http_data_fn on_data; /* NULL: the body is collected */
 };
 
@@ -83,7 +85,8 @@ struct lh_str lh_http_answer_header(const struct lh_http_answer *ans, const char
  * gone afterwards. err: LH_E_UNAVAILABLE (name, connect, TLS, cut body, time; the text says which
  * and names the host, reason word set: Unreachable, CertificateInvalid, ...), LH_E_TOOBIG,
  * LH_E_DENIED (address policy, redirect). err->sent is true once any byte of the request may have
- * reached the server. Any HTTP status is an answer, not an error. */
+ * reached the server, and false after a refused redirect (the server did not act). Any HTTP status
+ * is an answer, not an error. */
 typedef void (*lh_http_done_fn)(void *arg, const struct lh_http_answer *ans,
                                 const struct lh_err *err);
 
