@@ -101,7 +101,7 @@ static bool answer(struct admission *a, enum lh_review_kind kind, const struct t
         refuse(call, &err);
         return true;
     }
-    if (outcome->store_missing && !last_word)
+    if (outcome->wanted.missing && !last_word)
         return false;
     settle(kind, started, call, review, outcome, lh_buf_peek(&out));
     return true;
@@ -168,9 +168,9 @@ static void review(struct admission *a, enum lh_review_kind kind, const struct l
     }
     *p = (struct pending){
         .owner = a, .kind = kind, .call = call, .review = parsed, .started = started};
-    snprintf(p->name, sizeof(p->name), "%s", outcome.missing_name);
-    p->cluster_next = outcome.missing_any_kind;
-    if (!look(p, outcome.missing_cluster_scoped && !outcome.missing_any_kind)) {
+    snprintf(p->name, sizeof(p->name), "%s", outcome.wanted.name);
+    p->cluster_next = outcome.wanted.any_kind;
+    if (!look(p, outcome.wanted.cluster_scoped && !outcome.wanted.any_kind)) {
         answer(a, kind, &started, &p->review, true, call, &outcome);
         pending_free(p);
     }

@@ -167,6 +167,20 @@ static const char *file_path_problem(const char *path)
     return NULL;
 }
 
+int lh_item_name_check(const char *name, struct lh_err *err)
+{
+    const char *why = name_problem(name);
+
+    return why ? lh_err_set(err, LH_E_INVALID, "%s", why) : 0;
+}
+
+int lh_file_path_check(const char *path, struct lh_err *err)
+{
+    const char *why = file_path_problem(path);
+
+    return why ? lh_err_set(err, LH_E_INVALID, "%s", why) : 0;
+}
+
 static const char *file_problem(const struct lh_file_spec *f)
 {
     const char *why = file_path_problem(f->path);

@@ -31,7 +31,7 @@ listener "tcp" {{
 }}
 audit "file" "main" {{
   options {{
-    file_path = "{folder}/audit.log"
+    file_path = "audit.log"
   }}
 }}
 api_addr = "https://{host}:{port}"
@@ -127,6 +127,11 @@ class OpenBao:
         for node in self._nodes:
             if not self.alive(node.number):
                 self._start_node(node)
+            if node.number == 0 and len(self._nodes) > 1:
+                # A joined node may vote after this long; ten seconds are the default.
+                self.api("POST", "sys/storage/raft/autopilot/configuration", {"server_stabilization_time": "1s"})
+        if len(self._nodes) > 1:
+            wait_until("three voters", self._all_vote, 60, 0.1)
         return self
 
     def stop(self, node=None):
@@ -323,9 +328,9 @@ class OpenBao:
             if fresh:
                 node.port, node.cluster_port = free_ports(2, self.host, self.netns)
             self._write_config(node)
-            process = self._work.start(
-                node.name, [self._program, "server", f"-config={node.folder}/config.hcl"], netns=self.netns
-            )
+            # In its own folder: nodes whose audit devices differ by a path refuse to become active.
+            argv = [self._program, "server", f"-config={node.folder}/config.hcl"]
+            process = self._work.start(node.name, argv, netns=self.netns, cwd=node.folder)
             # Our own authority signed the certificate: only our own server can answer.
             wait_until(f"answer of {node.name}", lambda: self.health(node.number) or not process.alive(), 30)
             if process.alive():
@@ -343,6 +348,11 @@ class OpenBao:
             self.unseal(node.number)
         if len(self._nodes) == 1:
             wait_until("active server", lambda: self.health(0) == 200, 60)
+
+    def _all_vote(self):
+        """A node that has just joined cannot take over yet."""
+        config = self.api("GET", "sys/storage/raft/configuration", node=self.active_node()).data["config"]
+        return len([s for s in config["servers"] if s["voter"]]) == len(self._nodes)
 
     @staticmethod
     def _keep(path, text):

@@ -27,9 +27,7 @@ class Authority:
         self.folder = pathlib.Path(folder)
         self.ca = self.folder / "ca.pem"
         self._key = self.folder / "ca.key"
-        if self.ca.exists():
-            return
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(parents=True)
         ec_key(self._key)
         openssl(
             *("req", "-x509", "-new", "-key", self._key, "-sha256", "-days", 30, "-subj", f"/CN={name}"),
@@ -78,8 +76,6 @@ class Issuer:
     def __init__(self, folder):
         self.folder = pathlib.Path(folder)
         self._keys = {"ES256": self.folder / "es256.key", "RS256": self.folder / "rs256.key"}
-        if self.folder.exists():
-            return
         self.folder.mkdir(parents=True)
         ec_key(self._keys["ES256"])
         openssl("genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-out", self._keys["RS256"])

@@ -140,8 +140,8 @@ class Work:
         if path is None:
             path = tempfile.mkdtemp(prefix="leasehold-")
         self.path = pathlib.Path(path).resolve()
-        if self.path.exists() and any(self.path.iterdir()) and not (self.path / MARK).exists():
-            raise BedError(f"{self.path} is not empty and not a test bed: choose another folder")
+        if self.path.exists() and any(self.path.iterdir()):
+            raise BedError(f"{self.path} is not empty: end the test bed that it holds, or choose another folder")
         (self.path / "pids").mkdir(parents=True, exist_ok=True)
         (self.path / MARK).touch()
         # PostgreSQL runs under another user and must be able to enter.
@@ -151,7 +151,7 @@ class Work:
             [sys.executable, os.path.abspath(__file__), str(self.path)], stdin=subprocess.PIPE, start_new_session=True, cwd="/"
         )
 
-    def start(self, name, argv, *, user=None, netns=None, stop_signal=signal.SIGTERM):
+    def start(self, name, argv, *, user=None, netns=None, cwd="/", stop_signal=signal.SIGTERM):
         """Starts argv with its output in NAME.log. user: dropped to when we are root. netns: path of a namespace."""
         prefix = []
         if netns is not None:
@@ -166,7 +166,7 @@ class Work:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                cwd="/",
+                cwd=cwd,
                 env=env,
             )
         record = self.path / "pids" / name

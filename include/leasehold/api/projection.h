@@ -78,6 +78,9 @@ struct lh_file_spec *lh_item_add_file(struct lh_item *it);
  * limits (256 files). LH_E_INVALID (FileConflict...). Called by the parsers; builders call it at
  * the end. */
 int lh_projection_check(const struct lh_projection *p, const char *what, struct lh_err *err);
+/* What an item may be called; what a file's path may be. LH_E_INVALID says what is wrong. */
+int lh_item_name_check(const char *name, struct lh_err *err);
+int lh_file_path_check(const char *path, struct lh_err *err);
 void lh_projection_free(struct lh_projection *p);
 
 /* "0440" or "440" to a mode; at most 0777. */

@@ -54,10 +54,19 @@ struct lh_problem {
     bool of_store; /* of the store or its allow, not of the Pod: may be mended without a new Pod */
 };
 
+/* A store that the object names and that is not known. */
+struct lh_store_wanted {
+    bool missing, cluster_scoped,
+        any_kind; /* any_kind: SecretStore first, then ClusterSecretStore */
+    char name[254];
+};
+
 struct lh_problems {
     struct lh_problem *v;
     size_t n;
     bool nomem; /* one could not be kept: treat as denied */
+    struct lh_store_wanted wanted;
+    bool namespace_unknown; /* find_namespace did not know it */
 };
 
 /* "where: Reason: text. See: kubectl leasehold explain Reason" (design 3); owned, NULL: no memory.
@@ -78,6 +87,9 @@ struct lh_pod_at {
 };
 /* Pod, Deployment, StatefulSet, DaemonSet, ReplicaSet, Job, CronJob. false for every other kind. */
 bool lh_pod_at(const lh_json *object, struct lh_pod_at *out);
+
+/* The object's own namespace, else namespace_ (the request's), else "default". */
+const char *lh_pod_namespace(const struct lh_pod_at *pod, const char *namespace_);
 
 /* What is to be injected. Free with lh_inject_plan_free. */
 struct lh_inject_plan {
@@ -136,12 +148,9 @@ enum lh_verdict { LH_VERDICT_UNCHANGED, LH_VERDICT_PATCHED, LH_VERDICT_WARNED, L
 
 struct lh_inject_outcome {
     enum lh_verdict verdict;
-    const char *reason; /* of a denial or of the first warning with a word; NULL */
-    /* A store was named that is not known: worth one look at the API server, then once more. */
-    bool store_missing, missing_cluster_scoped; /* no kind given: SecretStore first, then this */
-    bool missing_any_kind;
-    char missing_name[254];
-    bool namespace_unknown; /* find_namespace did not know it, and something was denied for it */
+    const char *reason;            /* of a denial or of the first warning with a word; NULL */
+    struct lh_store_wanted wanted; /* missing: worth one look at the API server, then once more */
+    bool namespace_unknown;        /* the same, where something was denied */
 };
 enum lh_review_kind { LH_REVIEW_MUTATE, LH_REVIEW_VALIDATE };
 
