@@ -9,9 +9,11 @@ import threading
 import time
 
 from agents import BaoAgent, Leasehold, Run
+from faultproxy import FaultProxy
 from managers import Manager
 
 EVERY = 0.2
+POLICY_ERROR = b'{"errors":["1 error occurred:\\n\\t* permission denied\\n\\n"]}'
 
 
 def probe(manager, run, seconds, events):
@@ -51,15 +53,13 @@ def dead(samples, since=0.0):
 
 
 def run_case(manager, agent, case, seconds):
-    from faultproxy import FaultProxy
-
     path = "database/static-creds/static1" if case == "static" else "database/creds/fast1"
     events, address, proxy, up_at = {}, None, None, 0.0
     if case in ("renew403", "renew500"):
-        proxy = FaultProxy.in_front_of(manager.bao)
-        body = '{"errors":["1 error occurred:\\n\\t* permission denied\\n\\n"]}' if case == "renew403" else '{"errors":["internal error"]}'
-        proxy.answer("PUT", "sys/leases/renew", int(case[5:]), body)
-        proxy.answer("POST", "sys/leases/renew", int(case[5:]), body)
+        tls, bao = manager.folder / "tls", manager.bao
+        proxy = FaultProxy((bao.host, bao.port()), ca=bao.ca, cert=tls / "server.pem", key=tls / "server.key").start()
+        body = POLICY_ERROR if case == "renew403" else b'{"errors":["internal error"]}'
+        proxy.add("*:sys/leases/renew", "status", status=int(case[5:]), body=body)
         address = proxy.address
     if case == "outage":
         up_at = 15 + 30

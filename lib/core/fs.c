@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -122,6 +121,11 @@ void lh_fs_fail_at(unsigned long n, int os)
     fail_in = n;
     fail_os = os;
     lh_fs = n > 0 ? &torn : &real;
+}
+
+bool lh_fs_has_failed(void)
+{
+    return lh_fs == &torn && fail_in == 0;
 }
 
 void lh_fd_close_ptr_(int *fd)

@@ -22,7 +22,7 @@ struct path {
     lh_ms rotated;
 };
 struct lease {
-    char id[TEXT], user[TEXT];
+    char id[TEXT + 16], user[TEXT];
     struct path *role;
     unsigned token;
     lh_ms ends, last; /* last: no renewal goes beyond */
@@ -232,7 +232,7 @@ struct lh_provider_op {
     struct lh_provider *p;
     struct lh_provider_op *next;
     enum fake_op what;
-    char token[TEXT], name[TEXT];
+    char token[TEXT], name[TEXT + 16];
     lh_ms sent_at;
     lh_prov_done_fn done;
     void *arg;

@@ -6,6 +6,7 @@
  * File calls go through one table, so that torture tests fail the n-th call (lh_fs_fail_at).
  * Nothing here interprets content.
  */
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/stat.h>
 #include <sys/types.h>
@@ -31,6 +32,7 @@ extern const struct lh_fs_ops *lh_fs;
 
 /* Torture: the n-th call through lh_fs from now fails with errno os, once; 0 turns it off. */
 void lh_fs_fail_at(unsigned long n, int os);
+bool lh_fs_has_failed(void); /* did that call come? */
 
 void lh_fd_close_ptr_(int *fd);
 #define lh_auto_fd __attribute__((cleanup(lh_fd_close_ptr_)))

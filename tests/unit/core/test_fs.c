@@ -117,7 +117,9 @@ static void torture_replace(void **state)
         assert_int_equal(lh_fs_replace_at(dir.fd, "f", 0600, "old", 3, NULL), 0);
         lh_fs_fail_at(nth, EIO);
         rc = lh_fs_replace_at(dir.fd, "f", 0600, "newer", 5, NULL);
+        assert_int_equal(lh_fs_has_failed(), rc < 0);
         lh_fs_fail_at(0, 0);
+        assert_false(lh_fs_has_failed());
         assert_true(lh_test_file_is(dir.fd, "f", rc < 0 ? "old" : "newer"));
         assert_int_equal(faccessat(dir.fd, ".f.new", F_OK, 0), -1);
         if (rc == 0)
