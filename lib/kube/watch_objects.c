@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "watch_priv.h"
+
+#include "leasehold/core/mem.h"
+
+/* What is known of an object: enough to tell its successor from itself, and to miss it. */
+struct watch_known {
+    uint64_t epoch;
+    char *uid; /* NULL: it has none */
+};
+
+const struct lh_metric watch_metrics[] = {
+    [WATCH_M_LISTS] = {.name = "leasehold_watch_lists_total",
+                       .help = "Whole states read from the Kubernetes API server, by resource.",
+                       .type = LH_METRIC_COUNTER,
+                       .labels = {"resource"},
+                       .max_series = 32},
+    [WATCH_M_RESTARTS] = {.name = "leasehold_watch_restarts_total",
+                          .help = "Watches that ended other than by the server's time limit.",
+                          .type = LH_METRIC_COUNTER,
+                          .labels = {"resource"},
+                          .max_series = 32},
+    [WATCH_M_SKIPPED] = {.name = "leasehold_watch_objects_skipped_total",
+                         .help = "Objects that were too large or malformed, and were left out.",
+                         .type = LH_METRIC_COUNTER,
+                         .labels = {"resource"},
+                         .max_series = 32},
+    {0},
+};
+
+void watch_count(const struct lh_watch *w, int metric)
+{
+    lh_metric_add(&watch_metrics[metric], 1, LH_LABELS(w->resource));
+}
+
+int watch_set_text(char **field, const char *z, struct lh_err *err)
+{
+    char *copy = z ? lh_strdup(z) : NULL;
+
+    if (z && !copy)
+        return lh_err_nomem(err);
+    lh_free(*field);
+    *field = copy;
+    return 0;
+}
+
+static void known_free(void *p)
+{
+    struct watch_known *known = p;
+
+    lh_free(known->uid);
+    lh_free(known);
+}
+
+void watch_forget_all(struct lh_watch *w)
+{
+    lh_map_free(w->known, known_free);
+    w->known = NULL;
+}
+
+static void tell(struct lh_watch *w, enum lh_watch_event ev, const char *key, const lh_json *obj)
+{
+    w->busy++;
+    w->fn(w->arg, ev, key, obj);
+    w->busy--;
+}
+
+/* "namespace/name" or "name"; NULL if obj has no name or memory is out. */
+static char *key_of(const lh_json *obj)
+{
+    const lh_json *meta = lh_json_get(obj, "metadata");
+    const char *ns = lh_json_get_z(meta, "namespace"), *name = lh_json_get_z(meta, "name");
+
+    if (!name || !*name)
+        return NULL;
+    return ns && *ns ? lh_asprintf("%s/%s", ns, name) : lh_strdup(name);
+}
+
+static int add_known(struct lh_watch *w, const char *key, const char *uid, struct lh_err *err)
+{
+    struct watch_known *known = lh_calloc(1, sizeof(*known));
+    int rc;
+
+    if (!known)
+        return lh_err_nomem(err);
+    known->epoch = w->epoch;
+    rc = watch_set_text(&known->uid, uid, err);
+    if (rc == 0)
+        rc = lh_map_set(w->known, lh_str(key), known, NULL, err);
+    if (rc < 0)
+        known_free(known);
+    return rc;
+}
+
+static bool same_uid(const struct watch_known *known, const char *uid)
+{
+    return !known->uid || !uid || strcmp(known->uid, uid) == 0;
+}
+
+static int upsert(struct lh_watch *w, const lh_json *obj, struct lh_err *err)
+{
+    lh_auto_free char *key = key_of(obj);
+    const char *uid = lh_json_get_z(lh_json_get(obj, "metadata"), "uid");
+    struct watch_known *known;
+    int rc = 0;
+
+    if (!key)
+        return 0;
+    known = lh_map_get(w->known, lh_str(key));
+    if (known && !same_uid(known, uid)) {
+        known_free(lh_map_remove(w->known, lh_str(key)));
+        known = NULL;
+        tell(w, LH_WATCH_DELETE, key, NULL);
+        if (w->stopped)
+            return 0;
+    }
+    if (known)
+        known->epoch = w->epoch;
+    else
+        rc = add_known(w, key, uid, err);
+    if (rc < 0)
+        return rc;
+    tell(w, LH_WATCH_UPSERT, key, obj);
+    return 0;
+}
+
+static void drop(struct lh_watch *w, const lh_json *obj)
+{
+    lh_auto_free char *key = key_of(obj);
+    struct watch_known *known = key ? lh_map_remove(w->known, lh_str(key)) : NULL;
+
+    if (!known)
+        return;
+    known_free(known);
+    tell(w, LH_WATCH_DELETE, key, obj);
+}
+
+void watch_state_complete(struct lh_watch *w)
+{
+    struct lh_str key;
+    void *value;
+    size_t it = 0;
+
+    watch_count(w, WATCH_M_LISTS);
+    /* An object that was too big has no name here: what misses may be that one, and stays. */
+    while (!w->epoch_skipped && lh_map_next(w->known, &it, &key, &value)) {
+        struct watch_known *known = value;
+        lh_auto_free char *copy = NULL;
+
+        if (known->epoch == w->epoch)
+            continue;
+        copy = lh_str_dup(key);
+        if (!copy)
+            continue; /* the next list finds it gone again */
+        known_free(lh_map_remove(w->known, key));
+        tell(w, LH_WATCH_DELETE, copy, NULL);
+        if (w->stopped)
+            return;
+    }
+    w->synced = true;
+    tell(w, LH_WATCH_SYNCED, NULL, NULL);
+}
+
+static void skip(struct lh_watch *w)
+{
+    w->epoch_skipped = true;
+    watch_count(w, WATCH_M_SKIPPED);
+    tell(w, LH_WATCH_SKIPPED, NULL, NULL);
+}
+
+/* NULL in *out and 0: it was skipped. */
+static int parse(struct lh_watch *w, struct lh_str text, lh_json **out, struct lh_err *err)
+{
+    const struct lh_json_limits limits = {.max_bytes = w->max_object};
+    int rc = lh_json_parse(text, &limits, out, err);
+
+    if (rc == -LH_E_NOMEM)
+        return rc;
+    if (rc < 0)
+        skip(w);
+    return 0;
+}
+
+static bool ends_initial_events(const lh_json *obj)
+{
+    const char *v = lh_json_get_z(lh_json_path(obj, "metadata", "annotations", NULL),
+                                  "k8s.io/initial-events-end");
+
+    return v && strcmp(v, "true") == 0;
+}
+
+/* Events of a whole state that is not complete are no point to resume from. */
+static int remember_version(struct lh_watch *w, const lh_json *obj, struct lh_err *err)
+{
+    const char *rv = lh_json_get_z(lh_json_get(obj, "metadata"), "resourceVersion");
+
+    if (w->state != WATCH_FOLLOWING || !rv || !*rv)
+        return 0;
+    return watch_set_text(&w->rv, rv, err);
+}
+
+static int bookmark(struct lh_watch *w, const lh_json *obj, struct lh_err *err)
+{
+    int rc;
+
+    w->got_bookmark = true;
+    if (w->state != WATCH_INITIAL || !ends_initial_events(obj))
+        return remember_version(w, obj, err);
+    w->state = WATCH_FOLLOWING;
+    rc = remember_version(w, obj, err);
+    if (rc < 0)
+        return rc;
+    w->want_list = w->lost = false;
+    w->initial_failures = 0;
+    watch_state_complete(w);
+    return 0;
+}
+
+static int event(struct lh_watch *w, const lh_json *ev, struct lh_err *err)
+{
+    const char *type = lh_json_get_z(ev, "type");
+    const lh_json *obj = lh_json_get(ev, "object");
+    int rc;
+
+    if (!type)
+        return lh_err_set(err, LH_E_INVALID, "watch of %s: an event has no type", w->resource);
+    if (strcmp(type, "ERROR") == 0)
+        return kube_status_object(w->resource, obj, err);
+    w->got_event = true;
+    w->server_errors_since = 0;
+    w->trouble[0] = '\0';
+    if (strcmp(type, "BOOKMARK") == 0)
+        return bookmark(w, obj, err);
+    if (strcmp(type, "ADDED") == 0 || strcmp(type, "MODIFIED") == 0) {
+        rc = upsert(w, obj, err);
+        if (rc < 0)
+            return rc;
+    } else if (strcmp(type, "DELETED") == 0) {
+        drop(w, obj);
+    }
+    return w->stopped ? 0 : remember_version(w, obj, err);
+}
+
+static int envelope(struct lh_watch *w, const lh_json *list, struct lh_err *err)
+{
+    const lh_json *meta = lh_json_get(list, "metadata");
+    const char *next = lh_json_get_z(meta, "continue");
+    const char *rv = lh_json_get_z(meta, "resourceVersion");
+    int rc;
+
+    if (!rv)
+        return lh_err_set(err, LH_E_INVALID, "list of %s: no resource version", w->resource);
+    rc = watch_set_text(&w->page_rv, rv, err);
+    if (rc == 0)
+        rc = watch_set_text(&w->page, next && *next ? next : NULL, err);
+    return rc;
+}
+
+int watch_emit(void *arg, enum lh_split_what what, struct lh_str text, struct lh_err *err)
+{
+    struct lh_watch *w = arg;
+    lh_auto_json lh_json *v = NULL;
+    int rc = 0;
+
+    if (what == LH_SPLIT_SKIPPED)
+        skip(w);
+    else
+        rc = parse(w, text, &v, err);
+    if (rc < 0)
+        return rc;
+    if (v && !w->stopped) {
+        if (what == LH_SPLIT_ENVELOPE)
+            rc = envelope(w, v, err);
+        else if (w->state == WATCH_LISTING)
+            rc = upsert(w, v, err);
+        else
+            rc = event(w, v, err);
+    }
+    if (rc < 0)
+        return rc;
+    /* After a stop nothing more is to be read: leave by the quickest way. */
+    if (w->stopped)
+        return lh_err_set(err, LH_E_GONE, "stopped");
+    return lh_clock_now() - w->turn_started >= WATCH_TURN_MS;
+}
