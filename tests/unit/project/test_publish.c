@@ -1,0 +1,684 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "leasehold/core/fs.h"
+#include "leasehold/core/mem.h"
+#include "leasehold/core/rand.h"
+#include "leasehold/project/publish.h"
+#include "support.h"
+
+#define FILE_OF(path_, mode_, text_)                                                               \
+    {                                                                                              \
+        (path_), (mode_),                                                                          \
+        {                                                                                          \
+            (text_), sizeof(text_) - 1                                                             \
+        }                                                                                          \
+    }
+
+static const struct lh_pub_file old_set[] = {
+    FILE_OF("a", 0440, "old a"),
+    FILE_OF("d/b", 0440, "old b"),
+    FILE_OF("d/sub/c", 0444, ""),
+};
+static const struct lh_pub_file new_set[] = {
+    FILE_OF("a", 0440, "a new a, longer than the old"),
+    FILE_OF("d/b", 0440, "old b"),
+    FILE_OF("e/f", 0400, "new f"),
+};
+#define OLD old_set, LH_ARRAY_LEN(old_set)
+#define NEW new_set, LH_ARRAY_LEN(new_set)
+
+static struct lh_test_scratch dir;
+static struct lh_publisher *pub;
+
+static int setup(void **state)
+{
+    (void)state;
+    if (lh_test_scratch_new(&dir) < 0)
+        return -1;
+    return lh_publisher_new(dir.fd, (gid_t)-1, &pub, NULL);
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    lh_fs_fail_at(0, 0);
+    lh_mem_fail_at(0);
+    lh_publisher_free(pub);
+    pub = NULL;
+    lh_test_scratch_done(&dir);
+    umask(022);
+    return 0;
+}
+
+static bool publish(const struct lh_pub_file *files, size_t n)
+{
+    bool changed = false;
+
+    assert_int_equal(lh_publish(pub, files, n, &changed, NULL), 0);
+    return changed;
+}
+
+/* All files are there, by their names, whole. */
+static bool shows(const struct lh_pub_file *files, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct stat st;
+        lh_auto_free char *p = NULL;
+        size_t len;
+
+        if (lh_fs_read_at(dir.fd, files[i].path, 1 << 20, &p, &len, NULL) < 0 ||
+            len != files[i].bytes.n || memcmp(p, files[i].bytes.p, len) != 0 ||
+            fstatat(dir.fd, files[i].path, &st, 0) < 0 || (st.st_mode & 07777) != files[i].mode)
+            return false;
+    }
+    return true;
+}
+
+static bool in_set(const struct lh_pub_file *files, size_t n, const char *top)
+{
+    for (size_t i = 0; i < n; i++) {
+        size_t len = strcspn(files[i].path, "/");
+
+        if (strlen(top) == len && strncmp(files[i].path, top, len) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Nothing but ..data, one generation, and a link for each top-level name. */
+static bool is_tidy(const struct lh_pub_file *files, size_t n)
+{
+    DIR *d = opendir(dir.path);
+    const struct dirent *e;
+    int generations = 0;
+    bool ok = true;
+
+    while (d && (e = readdir(d))) {
+        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 ||
+            strcmp(e->d_name, "..data") == 0)
+            continue;
+        if (strncmp(e->d_name, "..", 2) == 0)
+            generations++;
+        else if (!in_set(files, n, e->d_name))
+            ok = false;
+    }
+    if (d)
+        closedir(d);
+    return ok && generations == 1;
+}
+
+static void link_of(const char *name, char out[256])
+{
+    ssize_t n = readlinkat(dir.fd, name, out, 255);
+
+    out[n > 0 ? n : 0] = '\0';
+}
+
+static void checks_paths(void **state)
+{
+    static const struct {
+        const char *path;
+        bool ok;
+    } rows[] = {
+        {"a", true},       {"a/b/c", true}, {".hidden", true}, {"a..b", true},  {"a/.b", true},
+        {"", false},       {"/a", false},   {"a/", false},     {"a//b", false}, {".", false},
+        {"a/.", false},    {"..", false},   {"a/../b", false}, {"..a", false},  {"a/..b", false},
+        {"..data", false}, {"./a", false},
+    };
+    char longest[4200];
+
+    (void)state;
+    for (size_t i = 0; i < LH_ARRAY_LEN(rows); i++) {
+        struct lh_err err = {0};
+        int rc = lh_pub_path_check(rows[i].path, &err);
+
+        assert_int_equal(rc, rows[i].ok ? 0 : -LH_E_INVALID);
+        if (!rows[i].ok && rows[i].path[0])
+            assert_non_null(strstr(err.msg, rows[i].path));
+    }
+    memset(longest, 'a', sizeof(longest));
+    longest[255] = '\0';
+    assert_int_equal(lh_pub_path_check(longest, NULL), 0);
+    longest[255] = 'a';
+    longest[256] = '\0';
+    assert_int_equal(lh_pub_path_check(longest, NULL), -LH_E_INVALID);
+    longest[256] = 'a';
+    for (size_t i = 200; i < sizeof(longest); i += 200)
+        longest[i] = '/';
+    longest[4096] = '\0';
+    assert_int_equal(lh_pub_path_check(longest, NULL), 0);
+    longest[4096] = 'a';
+    longest[4097] = '\0';
+    assert_int_equal(lh_pub_path_check(longest, NULL), -LH_E_INVALID);
+}
+
+static void layout_is_kubelets(void **state)
+{
+    char target[256];
+    struct stat st;
+
+    (void)state;
+    umask(077); /* as a hardened program has it */
+    assert_true(publish(OLD));
+    assert_true(shows(OLD));
+    assert_true(is_tidy(OLD));
+    link_of("a", target);
+    assert_string_equal(target, "..data/a");
+    link_of("d", target);
+    assert_string_equal(target, "..data/d");
+    link_of("..data", target);
+    /* ..2026_11_24_08_00_00.1234567890 */
+    assert_int_equal(strspn(target, "0123456789_."), strlen(target));
+    assert_int_equal(strncmp(target, "..2", 3), 0);
+    assert_int_equal(fstatat(dir.fd, target, &st, AT_SYMLINK_NOFOLLOW), 0);
+    assert_int_equal(st.st_mode, S_IFDIR | 0755);
+    assert_int_equal(fstatat(dir.fd, "..data/d/sub", &st, AT_SYMLINK_NOFOLLOW), 0);
+    assert_int_equal(st.st_mode, S_IFDIR | 0755);
+}
+
+static void equal_sets_do_not_swap(void **state)
+{
+    struct lh_pub_file set[] = {old_set[2], old_set[0], old_set[1]};
+    char before[256], after[256];
+
+    (void)state;
+    assert_true(publish(OLD));
+    link_of("..data", before);
+    assert_false(publish(OLD));
+    assert_false(publish(set, 3)); /* whatever the order */
+    link_of("..data", after);
+    assert_string_equal(before, after);
+    lh_publisher_free(pub); /* nor does another run */
+    assert_int_equal(lh_publisher_new(dir.fd, (gid_t)-1, &pub, NULL), 0);
+    assert_false(publish(OLD));
+    link_of("..data", after);
+    assert_string_equal(before, after);
+}
+
+static void any_difference_swaps(void **state)
+{
+    struct lh_pub_file set[] = {old_set[0], old_set[1], old_set[2]};
+
+    (void)state;
+    assert_true(publish(OLD));
+    set[0].mode = 0400;
+    assert_true(publish(set, 3));
+    set[0].bytes = LH_STR("old A");
+    assert_true(publish(set, 3));
+    set[0].bytes = LH_STR("old");
+    assert_true(publish(set, 3));
+    set[0].path = "b";
+    assert_true(publish(set, 3));
+    assert_true(publish(set, 2));
+    assert_true(publish(set, 3));
+    assert_true(shows(set, 3));
+    assert_true(is_tidy(set, 3));
+    assert_true(publish(NULL, 0));
+    assert_true(is_tidy(NULL, 0));
+}
+
+static void group_is_given_and_compared(void **state)
+{
+    struct stat st;
+
+    (void)state;
+    if (geteuid() != 0)
+        skip();
+    assert_true(publish(OLD));
+    lh_publisher_free(pub);
+    assert_int_equal(lh_publisher_new(dir.fd, 2000, &pub, NULL), 0);
+    assert_true(publish(OLD));
+    assert_false(publish(OLD));
+    assert_int_equal(fstatat(dir.fd, "d/b", &st, 0), 0);
+    assert_int_equal(st.st_gid, 2000);
+    assert_int_equal(fstatat(dir.fd, "d", &st, 0), 0);
+    assert_int_equal(st.st_gid, 2000);
+}
+
+static void names_may_turn_from_file_to_folder(void **state)
+{
+    static const struct lh_pub_file file[] = {FILE_OF("x", 0400, "1")};
+    static const struct lh_pub_file folder[] = {FILE_OF("x/y", 0400, "2")};
+
+    (void)state;
+    assert_true(publish(file, 1));
+    assert_true(publish(folder, 1));
+    assert_true(shows(folder, 1));
+    assert_true(publish(file, 1));
+    assert_true(shows(file, 1));
+    assert_true(is_tidy(file, 1));
+}
+
+static void bad_sets_are_refused_whole(void **state)
+{
+    static const struct lh_pub_file bad[][2] = {
+        {FILE_OF("x", 0400, ""), FILE_OF("x", 0400, "")},
+        {FILE_OF("x", 0400, ""), FILE_OF("x/y", 0400, "")},
+        {FILE_OF("x/y/z", 0400, ""), FILE_OF("x/y", 0400, "")},
+        {FILE_OF("x", 0400, ""), FILE_OF("../x", 0400, "")},
+    };
+    bool changed = true;
+
+    (void)state;
+    assert_true(publish(OLD));
+    for (size_t i = 0; i < LH_ARRAY_LEN(bad); i++)
+        assert_int_equal(lh_publish(pub, bad[i], 2, &changed, NULL), -LH_E_INVALID);
+    assert_true(changed); /* untouched */
+    assert_true(shows(OLD));
+    assert_true(is_tidy(OLD));
+}
+
+static void what_is_not_ours_stays(void **state)
+{
+    struct lh_err err = {0};
+    bool changed;
+
+    (void)state;
+    assert_int_equal(lh_test_write(dir.fd, "a", "the user's"), 0);
+    assert_int_equal(lh_test_write(dir.fd, "other", "the user's"), 0);
+    assert_int_equal(symlinkat("other", dir.fd, "their-link"), 0);
+    assert_int_equal(lh_publish(pub, OLD, &changed, &err), -LH_E_INVALID);
+    assert_non_null(strstr(err.msg, "a is in the way"));
+    assert_true(lh_test_file_is(dir.fd, "a", "the user's"));
+    assert_int_equal(unlinkat(dir.fd, "a", 0), 0);
+    assert_true(publish(OLD));
+    assert_true(publish(NEW));
+    assert_true(lh_test_file_is(dir.fd, "their-link", "the user's"));
+    assert_int_equal(lh_publish_clear(pub, NULL), 0);
+    assert_true(lh_test_file_is(dir.fd, "other", "the user's"));
+}
+
+static void a_foreign_data_is_told(void **state)
+{
+    struct lh_err err = {0};
+    bool changed;
+
+    (void)state;
+    assert_int_equal(mkdirat(dir.fd, "..data", 0700), 0);
+    assert_int_equal(lh_publish(pub, OLD, &changed, &err), -LH_E_INVALID);
+    assert_non_null(strstr(err.msg, "..data"));
+}
+
+static void clear_removes_everything(void **state)
+{
+    (void)state;
+    assert_int_equal(lh_publish_clear(pub, NULL), 0);
+    assert_true(publish(OLD));
+    assert_int_equal(lh_publish_clear(pub, NULL), 0);
+    assert_int_equal(faccessat(dir.fd, "a", F_OK, AT_SYMLINK_NOFOLLOW), -1);
+    assert_int_equal(faccessat(dir.fd, "..data", F_OK, AT_SYMLINK_NOFOLLOW), -1);
+    assert_int_equal(rmdir(dir.path), 0); /* empty */
+    assert_int_equal(mkdir(dir.path, 0700), 0);
+}
+
+static void publishes_again_after_clear(void **state)
+{
+    (void)state;
+    assert_true(publish(OLD));
+    assert_int_equal(lh_publish_clear(pub, NULL), 0);
+    assert_true(publish(OLD));
+    assert_true(shows(OLD));
+    assert_true(is_tidy(OLD));
+}
+
+/* A descriptor that may look at the file later, but is no reader. */
+static int peek_open(const char *name)
+{
+    return openat(dir.fd, name, O_PATH | O_CLOEXEC);
+}
+
+static void peek_read(int fd, char *out, size_t n)
+{
+    char path[40];
+    int reading;
+
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    reading = open(path, O_RDONLY | O_CLOEXEC);
+    assert_true(reading >= 0);
+    assert_int_equal(read(reading, out, n), n);
+    close(reading);
+}
+
+static void an_open_file_never_changes(void **state)
+{
+    char text[5];
+    int reader, peek;
+
+    (void)state;
+    assert_true(publish(OLD));
+    reader = openat(dir.fd, "a", O_RDONLY | O_CLOEXEC);
+    peek = peek_open("a");
+    assert_true(reader >= 0 && peek >= 0);
+    assert_true(publish(NEW));
+    assert_int_equal(read(reader, text, 5), 5);
+    assert_memory_equal(text, "old a", 5);
+    assert_false(lh_publisher_sweep(pub));
+    peek_read(peek, text, 5);
+    assert_memory_equal(text, "old a", 5);
+    close(reader);
+    assert_true(lh_publisher_sweep(pub));
+    peek_read(peek, text, 5);
+    assert_memory_equal(text, "\0\0\0\0\0", 5);
+    close(peek);
+}
+
+static void unread_files_are_overwritten_at_once(void **state)
+{
+    char text[5];
+    int peek;
+
+    (void)state;
+    assert_true(publish(OLD));
+    peek = peek_open("a");
+    assert_true(publish(NEW));
+    peek_read(peek, text, 5);
+    close(peek);
+    assert_memory_equal(text, "\0\0\0\0\0", 5);
+    assert_true(lh_publisher_sweep(pub));
+}
+
+static void freeing_gives_up_on_readers(void **state)
+{
+    char text[5];
+    int reader;
+
+    (void)state;
+    assert_true(publish(OLD));
+    reader = openat(dir.fd, "a", O_RDONLY | O_CLOEXEC);
+    assert_true(publish(NEW));
+    lh_publisher_free(pub);
+    pub = NULL;
+    assert_int_equal(read(reader, text, 5), 5);
+    close(reader);
+    assert_memory_equal(text, "old a", 5);
+}
+
+static void readers_all_the_time_do_not_pile_up(void **state)
+{
+    struct lh_pub_file set[] = {FILE_OF("a", 0400, "x")};
+    int readers[700], limit = 0;
+    char text[8];
+
+    (void)state;
+    for (size_t i = 0; i < LH_ARRAY_LEN(readers); i++) {
+        snprintf(text, sizeof(text), "%zu", i);
+        set[0].bytes = lh_str(text);
+        assert_true(publish(set, 1));
+        readers[i] = openat(dir.fd, "a", O_RDONLY | O_CLOEXEC);
+        if (readers[i] < 0)
+            break;
+        limit++;
+    }
+    for (int i = 0; i < limit; i++)
+        close(readers[i]);
+    assert_int_equal(limit, LH_ARRAY_LEN(readers));
+    assert_true(is_tidy(set, 1));
+    assert_true(lh_publisher_sweep(pub));
+}
+
+static void a_full_volume_is_too_big(void **state)
+{
+    struct lh_err err = {0};
+    bool changed;
+    int told = 0;
+
+    (void)state;
+    assert_true(publish(OLD));
+    for (unsigned long nth = 1; nth < 60; nth++) {
+        int rc;
+
+        lh_fs_fail_at(nth, ENOSPC);
+        rc = lh_publish(pub, NEW, &changed, &err);
+        lh_fs_fail_at(0, 0);
+        if (rc == -LH_E_TOOBIG) {
+            told++;
+            assert_non_null(strstr(err.msg, "too small"));
+            assert_true(shows(OLD));
+        }
+        publish(OLD);
+    }
+    assert_true(told > 5);
+}
+
+/* Every call through the table fails once; after it the old or the new set is whole, and a second
+ * try leaves nothing behind. */
+static void torture(void **state)
+{
+    int failures = 0, survived = 0;
+    bool hit = true;
+
+    (void)state;
+    for (unsigned long nth = 1; hit; nth++) {
+        bool changed = false;
+        int rc;
+
+        assert_int_equal(setup(NULL), 0);
+        assert_true(publish(OLD));
+        lh_fs_fail_at(nth, EIO);
+        rc = lh_publish(pub, NEW, &changed, NULL);
+        hit = lh_fs_has_failed();
+        lh_fs_fail_at(0, 0);
+        assert_int_equal(rc, rc < 0 ? -LH_E_OS : 0);
+        assert_true(rc < 0 ? shows(OLD) : shows(NEW));
+        failures += rc < 0;
+        survived += rc == 0 && hit;
+        publish(NEW);
+        assert_true(shows(NEW));
+        assert_true(is_tidy(NEW));
+        assert_int_equal(teardown(NULL), 0);
+    }
+    assert_true(failures > 20);
+    assert_true(survived > 10); /* what fails after the swap is no failure */
+    assert_int_equal(setup(NULL), 0);
+}
+
+static void torture_memory(void **state)
+{
+    int rc;
+
+    (void)state;
+    for (unsigned long nth = 1;; nth++) {
+        bool changed = false;
+
+        publish(OLD);
+        lh_mem_fail_at(nth);
+        rc = lh_publish(pub, NEW, &changed, NULL);
+        lh_mem_fail_at(0);
+        assert_true(rc < 0 ? shows(OLD) : shows(NEW));
+        publish(NEW);
+        assert_true(is_tidy(NEW));
+        if (rc == 0 && nth > 100)
+            break;
+    }
+}
+
+/* A table that ends the process at the n-th call, as a kill would. */
+static unsigned long die_in;
+static struct lh_fs_ops deadly;
+static const struct lh_fs_ops *genuine;
+
+static void maybe_die(void)
+{
+    if (--die_in == 0)
+        _exit(42);
+}
+
+static int deadly_openat(int d, const char *name, int flags, mode_t mode)
+{
+    maybe_die();
+    return genuine->openat(d, name, flags, mode);
+}
+
+static int deadly_mkdirat(int d, const char *name, mode_t mode)
+{
+    maybe_die();
+    return genuine->mkdirat(d, name, mode);
+}
+
+static int deadly_renameat(int od, const char *o, int nd, const char *n)
+{
+    maybe_die();
+    return genuine->renameat(od, o, nd, n);
+}
+
+static int deadly_unlinkat(int d, const char *name, int flags)
+{
+    maybe_die();
+    return genuine->unlinkat(d, name, flags);
+}
+
+static int deadly_symlinkat(const char *target, int d, const char *name)
+{
+    maybe_die();
+    return genuine->symlinkat(target, d, name);
+}
+
+static ssize_t deadly_write(int fd, const void *p, size_t n)
+{
+    maybe_die();
+    return genuine->write(fd, p, n > 2 ? 2 : n); /* short, so that files are cut in the middle */
+}
+
+static bool dies_at(unsigned long nth)
+{
+    pid_t pid = fork();
+    int status = 0;
+
+    if (pid == 0) {
+        bool changed;
+
+        genuine = lh_fs;
+        deadly = *lh_fs;
+        deadly.openat = deadly_openat;
+        deadly.mkdirat = deadly_mkdirat;
+        deadly.renameat = deadly_renameat;
+        deadly.unlinkat = deadly_unlinkat;
+        deadly.symlinkat = deadly_symlinkat;
+        deadly.write = deadly_write;
+        lh_fs = &deadly;
+        die_in = nth;
+        _exit(lh_publish(pub, NEW, &changed, NULL) == 0 ? 0 : 1);
+    }
+    waitpid(pid, &status, 0);
+    return WIFEXITED(status) && WEXITSTATUS(status) == 42;
+}
+
+static void a_killed_run_leaves_a_whole_generation(void **state)
+{
+    int deaths = 0, news = 0;
+    bool died = true;
+
+    (void)state;
+    for (unsigned long nth = 1; died; nth++) {
+        assert_int_equal(setup(NULL), 0);
+        assert_true(publish(OLD));
+        died = dies_at(nth);
+        deaths += died;
+        news += died && shows(NEW);
+        assert_true(shows(OLD) || shows(NEW));
+        /* The next run starts over it. */
+        lh_publisher_free(pub);
+        assert_int_equal(lh_publisher_new(dir.fd, (gid_t)-1, &pub, NULL), 0);
+        publish(NEW);
+        assert_true(shows(NEW));
+        assert_true(is_tidy(NEW));
+        assert_int_equal(teardown(NULL), 0);
+    }
+    assert_true(deaths > 40);
+    assert_true(news > 5);
+    assert_int_equal(setup(NULL), 0);
+}
+
+/* Random sets one after the other, some calls failing: always the last set that was accepted. */
+static void random_histories(void **state)
+{
+    static const char *const names[] = {"a", "b", "c/x", "c/y", "c/z/w", "d/e"};
+    static const char *const texts[] = {"", "1", "22", "a somewhat longer text"};
+    struct lh_pub_file last[6], set[6];
+    size_t n_last = 0;
+
+    (void)state;
+    lh_rand_seed(3);
+    for (int round = 0; round < 400; round++) {
+        bool changed = false;
+        size_t n = 0;
+
+        for (size_t i = 0; i < LH_ARRAY_LEN(names); i++) {
+            if (lh_rand_between(0, 2) == 0)
+                continue;
+            set[n++] = (struct lh_pub_file){names[i], lh_rand_between(0, 1) ? 0440 : 0400,
+                                            lh_str(texts[lh_rand_between(0, 3)])};
+        }
+        lh_fs_fail_at((unsigned long)lh_rand_between(0, 120), EIO);
+        if (lh_publish(pub, set, n, &changed, NULL) == 0) {
+            memcpy(last, set, sizeof(set));
+            n_last = n;
+        }
+        lh_fs_fail_at(0, 0);
+        assert_true(shows(last, n_last));
+        if (round % 10 == 0) {
+            publish(last, n_last);
+            assert_true(is_tidy(last, n_last));
+        }
+    }
+}
+
+static void needs_a_folder(void **state)
+{
+    struct lh_publisher *p = NULL;
+    int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+    (void)state;
+    assert_int_equal(lh_publisher_new(fd, (gid_t)-1, &p, NULL), -LH_E_OS);
+    close(fd);
+    assert_int_equal(lh_publisher_new(-1, (gid_t)-1, &p, NULL), -LH_E_OS);
+    assert_null(p);
+    lh_publisher_free(NULL);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(checks_paths),
+        TEST(layout_is_kubelets),
+        TEST(equal_sets_do_not_swap),
+        TEST(any_difference_swaps),
+        TEST(group_is_given_and_compared),
+        TEST(names_may_turn_from_file_to_folder),
+        TEST(bad_sets_are_refused_whole),
+        TEST(what_is_not_ours_stays),
+        TEST(a_foreign_data_is_told),
+        TEST(clear_removes_everything),
+        TEST(publishes_again_after_clear),
+        TEST(an_open_file_never_changes),
+        TEST(unread_files_are_overwritten_at_once),
+        TEST(freeing_gives_up_on_readers),
+        TEST(readers_all_the_time_do_not_pile_up),
+        TEST(a_full_volume_is_too_big),
+        cmocka_unit_test_teardown(torture, teardown),
+        TEST(torture_memory),
+        cmocka_unit_test_teardown(a_killed_run_leaves_a_whole_generation, teardown),
+        TEST(random_histories),
+        cmocka_unit_test(needs_a_folder),
+    };
+
+    return cmocka_run_group_tests_name("project/publish", tests, NULL, NULL);
+}
