@@ -117,6 +117,12 @@ void lh_loop_turn(struct lh_loop *l, int wait_ms)
 {
     int64_t start;
 
+    if (l->host_run && !l->in_host) {
+        l->in_host = true;
+        l->host_run(l->host_arg, wait_ms);
+        l->in_host = false;
+        return;
+    }
     l->in_turn = true;
     if (wait_ms != 0)
         wait_ready(l, wait_ms);
@@ -133,12 +139,8 @@ void lh_loop_turn(struct lh_loop *l, int wait_ms)
 int lh_loop_run(struct lh_loop *l, struct lh_err *err)
 {
     (void)err;
-    while (!l->stopped) {
-        if (l->host_run)
-            l->host_run(l->host_arg);
-        else
-            lh_loop_turn(l, -1);
-    }
+    while (!l->stopped)
+        lh_loop_turn(l, -1);
     return 0;
 }
 

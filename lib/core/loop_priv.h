@@ -26,7 +26,7 @@ struct lh_loop {
     int timer_fd;
     uv_poll_t timer_poll;
     lh_ms timer_fd_when; /* what timer_fd is set to, -1 if it is off */
-    bool in_turn, stopped;
+    bool in_turn, in_host, stopped;
     struct lh_child *orphans; /* cancelled, not yet reaped */
     lh_loop_host_fn host_run;
     lh_loop_wake_fn host_wake;

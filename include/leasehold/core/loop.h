@@ -36,9 +36,10 @@ void lh_loop_turn(struct lh_loop *l, int wait_ms);
  * included, and for how long (0: take a turn first, -1: until the descriptor is ready). */
 int lh_loop_backend_fd(const struct lh_loop *l);
 int lh_loop_backend_timeout(const struct lh_loop *l);
-/* The outer loop, if any: lh_loop_run() calls run(arg) once per turn instead of waiting itself. One
- * host per loop. */
-typedef void (*lh_loop_host_fn)(void *arg);
+/* The outer loop, if any: each turn calls run(arg, wait_ms) once, which waits in our place at most
+ * so long (-1: until something happens) and takes turns of this loop from inside, by
+ * lh_loop_turn(l, 0). One host per loop; run NULL takes it away. */
+typedef void (*lh_loop_host_fn)(void *arg, int wait_ms);
 typedef void (*lh_loop_wake_fn)(void *arg); /* ends the host's wait, callable from any callback */
 void lh_loop_set_host(struct lh_loop *l, lh_loop_host_fn run, lh_loop_wake_fn wake, void *arg);
 uint64_t lh_loop_slow_turns(const struct lh_loop *l);

@@ -354,11 +354,12 @@ static void watches_folders(void **state)
                      -LH_E_OS);
 }
 
-static int hosted, woken;
+static int hosted, hosted_wait_ms, woken;
 
-static void host_run(void *arg)
+static void host_run(void *arg, int wait_ms)
 {
     (void)arg;
+    hosted_wait_ms = wait_ms;
     hosted++;
     lh_loop_turn(loop, 0);
 }
@@ -380,7 +381,10 @@ static void a_host_does_the_waiting(void **state)
     lh_loop_set_host(loop, host_run, host_wake, NULL);
     assert_int_equal(lh_loop_run(loop, NULL), 0);
     assert_true(hosted > 0);
+    assert_int_equal(hosted_wait_ms, -1);
     assert_int_equal(woken, 1);
+    lh_loop_turn(loop, 5);
+    assert_int_equal(hosted_wait_ms, 5);
     lh_timer_free(t);
 }
 
