@@ -99,6 +99,11 @@ const char *lh_kube_namespace(const struct lh_kube *k)
     return k->cfg.namespace_;
 }
 
+struct lh_loop *lh_kube_loop(const struct lh_kube *k)
+{
+    return k->loop;
+}
+
 static void deliver(struct lh_kube_op *op, const lh_json *obj, const struct lh_err *err)
 {
     lh_auto_secret struct lh_secret *token = NULL;

@@ -30,8 +30,10 @@ typedef void (*lh_kube_done_fn)(void *arg, const lh_json *obj, const struct lh_e
 
 int lh_kube_new(struct lh_loop *loop, const struct lh_kube_config *cfg /* copied */,
                 const char *user_agent, struct lh_kube **out, struct lh_err *err);
+/* Cancels its requests; watches must have been stopped before. */
 void lh_kube_free(struct lh_kube *k);
 const char *lh_kube_namespace(const struct lh_kube *k);
+struct lh_loop *lh_kube_loop(const struct lh_kube *k);
 
 /* query: "fieldManager=x&force=true" or NULL, already encoded. content_type NULL: application/json.
  * body may be NULL. */
