@@ -22,8 +22,8 @@ struct object_files {
     char *path;
     struct lh_dirwatch *watch;
     struct lh_timer *timer;
-    bool told;                                        /* of what was there at first */
-    char last_bad[sizeof(((struct lh_err *)0)->msg)]; /* reported already */
+    bool told;               /* of what was there at first */
+    struct lh_map *reported; /* texts of what was bad in the last reading; values mean nothing */
 };
 
 /* One reading. */
@@ -31,24 +31,23 @@ struct reading {
     struct object_set set;
     struct lh_objects *report; /* NULL: the first bad object ends it */
     struct object_files *files;
-    bool bad; /* something was reported */
+    struct lh_map *bad; /* becomes files->reported */
     struct lh_err *err;
 };
 
 /* Once for as long as it stays the same. */
 static void report(struct reading *r, const struct lh_err *err)
 {
-    r->bad = true;
-    if (strcmp(r->files->last_bad, err->msg) == 0)
-        return;
-    memcpy(r->files->last_bad, err->msg, sizeof(err->msg));
-    objects_tell_bad(r->report, err);
+    struct lh_str text = lh_str(err->msg);
+
+    if (r->bad)
+        lh_map_set(r->bad, text, r->files, NULL, NULL);
+    if (!r->files->reported || !lh_map_get(r->files->reported, text))
+        objects_tell_bad(r->report, err);
 }
 
-static int twice(struct reading *r, const struct object *o, const struct object *old,
-                 struct lh_err *err)
+static int twice(const struct object *o, const struct object *old, struct lh_err *err)
 {
-    (void)r;
     return lh_err_set(err, LH_E_INVALID, "%s: the object is in %s already", o->where, old->where);
 }
 
@@ -62,7 +61,7 @@ static int keep(struct reading *r, const lh_json *obj, const char *where, struct
     o->raw = lh_json_ref(lh_json_mut(obj));
     old = object_set_get(&r->set, o->key);
     if (old)
-        rc = twice(r, o, old, err);
+        rc = twice(o, old, err);
     else
         rc = object_set_put(&r->set, o, &old, err);
     if (rc < 0)
@@ -195,24 +194,32 @@ static void tell_changes(struct lh_objects *o, const struct object_set *a,
     }
 }
 
+static int read_again(struct reading *r)
+{
+    int rc = lh_map_new(&r->bad, r->err);
+
+    if (rc == 0)
+        rc = object_set_init(&r->set, r->err);
+    return rc < 0 ? rc : read_all(r, r->files->path);
+}
+
 static void reload(struct object_files *f)
 {
     struct lh_objects *o = f->o;
     struct lh_err err = {0};
     struct reading r = {.report = o, .files = f, .err = &err};
     struct object_set old;
-    int rc = object_set_init(&r.set, &err);
+    int rc = read_again(&r);
 
-    if (rc == 0)
-        rc = read_all(&r, f->path);
-    if (rc < 0) {
-        /* A file that cannot be read, or is no YAML, says nothing of the objects in it. */
+    /* A file that cannot be read, or is no YAML, says nothing of the objects in it: all stay. */
+    if (rc < 0)
         report(&r, &err);
+    lh_map_free(f->reported, NULL);
+    f->reported = r.bad;
+    if (rc < 0) {
         object_set_done(&r.set);
         return;
     }
-    if (!r.bad)
-        f->last_bad[0] = '\0';
     old = o->set;
     o->set = r.set;
     tell_changes(o, &o->set, &old, false);
@@ -255,6 +262,7 @@ void object_files_free(struct object_files *f)
         return;
     lh_dirwatch_free(f->watch);
     lh_timer_free(f->timer);
+    lh_map_free(f->reported, NULL);
     lh_free(f->path);
     lh_free(f);
 }

@@ -103,9 +103,10 @@ int object_new(const lh_json *obj, enum object_kind kind, const char *where, str
         return lh_err_nomem(err);
     o->kind = kind;
     o->generation = lh_json_get_int(meta, "generation", 0);
+    o->where = where ? lh_strdup(where) : NULL;
+    o->uid = uid ? lh_strdup(uid) : NULL;
     rc = parse_typed(o, obj, where, err);
-    if (rc == 0 &&
-        ((where && !(o->where = lh_strdup(where))) || (uid && !(o->uid = lh_strdup(uid)))))
+    if (rc == 0 && ((where && !o->where) || (uid && !o->uid)))
         rc = lh_err_nomem(err);
     if (rc < 0) {
         object_free(o);
