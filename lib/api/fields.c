@@ -65,9 +65,9 @@ int lh_at_wrap(const struct lh_at *at, int rc, struct lh_err *err)
 {
     lh_auto_buf struct lh_buf place;
 
+    lh_buf_init(&place, 1024);
     if (rc == -LH_E_NOMEM)
         return rc;
-    lh_buf_init(&place, 1024);
     put_place(at, &place);
     if (err && !err->reason)
         lh_err_reason(err, rc, root_of(at)->reason);

@@ -346,6 +346,8 @@ static int put_ms(lh_json *obj, const char *key, int64_t ms)
 
     lh_buf_init(&b, 64);
     lh_duration_put(&b, ms);
+    if (lh_buf_check(&b, NULL) < 0)
+        return -1;
     return put(obj, key, lh_json_new_str(lh_buf_peek(&b)));
 }
 

@@ -6,6 +6,7 @@
 #include "inject_priv.h"
 #include "leasehold/api/fields.h"
 #include "leasehold/api/reasons.h"
+#include "leasehold/codec/duration.h"
 #include "leasehold/core/mem.h"
 
 #define WHERE_STORE   LH_ANNOTATION_PREFIX "store"
@@ -303,10 +304,10 @@ static void judge_refresh(const struct draft *d, const struct lh_store *s, int64
     lh_auto_buf struct lh_buf b;
     char where[128];
 
+    lh_buf_init(&b, 64);
     if (ms < 0 || ms >= s->refresh_min_ms)
         return;
-    lh_buf_init(&b, 64);
-    lh_buf_printf(&b, "%lld ms", (long long)s->refresh_min_ms);
+    lh_duration_put(&b, s->refresh_min_ms);
     problem_add(d->problems, where_of(LH_ANN_REFRESH, name, where), LH_REASON_AnnotationInvalid,
                 true, "must be at least %s, the refresh.min of %s \"%s\"", lh_buf_peek(&b).p,
                 lh_store_kind(s), s->name);

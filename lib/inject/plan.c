@@ -236,9 +236,9 @@ static void check_memory(struct build *b)
     lh_auto_buf struct lh_buf least;
     char where[128];
 
+    lh_buf_init(&least, 64);
     if (!p->memory_given || p->memory_bytes >= p->size_bytes + MEMORY_LEAST)
         return;
-    lh_buf_init(&least, 64);
     lh_quantity_put_bytes(&least, p->size_bytes + MEMORY_LEAST);
     problem_add(b->problems, where_of(LH_ANN_MEMORY, NULL, where), LH_REASON_AnnotationInvalid,
                 true, "must be at least %s, since the files count as the agent's memory",

@@ -40,7 +40,7 @@ static lh_json *bytes_text(int64_t bytes)
 
     lh_buf_init(&b, 64);
     lh_quantity_put_bytes(&b, bytes);
-    return lh_json_new_str(lh_buf_peek(&b));
+    return lh_buf_check(&b, NULL) < 0 ? NULL : lh_json_new_str(lh_buf_peek(&b));
 }
 
 static lh_json *cpu_text(int64_t milli)
@@ -52,7 +52,7 @@ static lh_json *cpu_text(int64_t milli)
         lh_buf_printf(&b, "%lldm", (long long)milli);
     else
         lh_buf_printf(&b, "%lld", (long long)(milli / 1000));
-    return lh_json_new_str(lh_buf_peek(&b));
+    return lh_buf_check(&b, NULL) < 0 ? NULL : lh_json_new_str(lh_buf_peek(&b));
 }
 
 static lh_json *resources(const struct lh_inject_plan *p, const lh_json *spec)
