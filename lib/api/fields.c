@@ -263,13 +263,14 @@ int lh_field_enum(const struct lh_at *at, const lh_json *obj, const char *name,
     lh_buf_init(&b, 256);
     if (!v)
         return 0;
-    for (int i = 0; words[i]; i++) {
-        if (lh_json_str(v, &s) && lh_str_eqz(s, words[i])) {
+    for (int i = 0; words[i] && lh_json_str(v, &s); i++) {
+        if (lh_str_eqz(s, words[i])) {
             *out = i;
             return 0;
         }
-        lh_buf_printf(&b, "%s%s", i ? ", " : "", words[i]);
     }
+    for (int i = 0; words[i]; i++)
+        lh_buf_printf(&b, "%s%s", i ? ", " : "", words[i]);
     return lh_at_err(&here, err, "must be one of %s", lh_buf_peek(&b).p);
 }
 
