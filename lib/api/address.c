@@ -9,109 +9,11 @@
 #include "leasehold/api/allow.h"
 #include "leasehold/api/reasons.h"
 #include "leasehold/core/mem.h"
-
-/* One form for both families: IPv4 as ::ffff:a.b.c.d, so that a mapped address is no disguise. */
-struct net {
-    unsigned char a[16];
-    unsigned bits;
-};
+#include "leasehold/core/netaddr.h"
 
 struct host {
     char text[256]; /* without brackets */
     bool bracketed;
-};
-
-static void map_v4(const unsigned char v4[4], unsigned char out[16])
-{
-    memset(out, 0, 10);
-    out[10] = out[11] = 0xff;
-    memcpy(out + 12, v4, 4);
-}
-
-/* NAT64 and 6to4 carry an IPv4 address that is where the packet ends. */
-static void unwrap(unsigned char a[16])
-{
-    static const unsigned char nat64[12] = {0x00, 0x64, 0xff, 0x9b};
-    static const unsigned char sixto4[2] = {0x20, 0x02};
-    static const unsigned char compat[12] = {0};
-    unsigned char v4[4];
-
-    if (memcmp(a, nat64, sizeof(nat64)) == 0)
-        memcpy(v4, a + 12, 4);
-    else if (memcmp(a, sixto4, sizeof(sixto4)) == 0)
-        memcpy(v4, a + 2, 4);
-    else if (memcmp(a, compat, sizeof(compat)) == 0 && (a[12] || a[13] || a[14]))
-        memcpy(v4, a + 12, 4);
-    else
-        return;
-    map_v4(v4, a);
-}
-
-static bool ip_parse(const char *text, unsigned char out[16], bool *is_v4)
-{
-    unsigned char v4[4];
-
-    if (inet_pton(AF_INET, text, v4) == 1) {
-        map_v4(v4, out);
-        *is_v4 = true;
-        return true;
-    }
-    *is_v4 = false;
-    if (inet_pton(AF_INET6, text, out) != 1)
-        return false;
-    return true;
-}
-
-static bool net_parse(const char *text, struct net *out)
-{
-    char addr[64];
-    const char *slash = strchr(text, '/');
-    size_t n = slash ? (size_t)(slash - text) : strlen(text);
-    long long bits;
-    bool v4;
-
-    if (n >= sizeof(addr))
-        return false;
-    memcpy(addr, text, n);
-    addr[n] = 0;
-    if (!ip_parse(addr, out->a, &v4))
-        return false;
-    bits = v4 ? 32 : 128;
-    if (slash && !lh_str_to_i64(lh_str(slash + 1), 0, bits, &bits))
-        return false;
-    out->bits = (unsigned)bits + (v4 ? 96 : 0);
-    return true;
-}
-
-static bool net_has(const struct net *n, const unsigned char a[16])
-{
-    unsigned whole = n->bits / 8, rest = n->bits % 8;
-
-    if (memcmp(n->a, a, whole) != 0)
-        return false;
-    if (!rest)
-        return true;
-    return (n->a[whole] ^ a[whole]) >> (8 - rest) == 0;
-}
-
-/* Refused unless the platform lists them. */
-static const struct {
-    const char *cidr, *what;
-    bool loopback;
-} refused[] = {
-    {"127.0.0.0/8", "a loopback address", true},
-    {"::1/128", "a loopback address", true},
-    {"0.0.0.0/8", "an unspecified address", true},
-    {"::/128", "an unspecified address", true},
-    {"169.254.0.0/16", "a link-local address, as metadata services have", false},
-    {"fe80::/10", "a link-local address", false},
-    {"fd00:ec2::/32", "a metadata address", false},
-    {"100.100.100.200/32", "a metadata address", false},
-    {"168.63.129.16/32", "a metadata address", false},
-    {"192.0.0.192/32", "a metadata address", false},
-    {"224.0.0.0/4", "a multicast address", false},
-    {"ff00::/8", "a multicast address", false},
-    {"255.255.255.255/32", "a broadcast address", false},
 };
 
 static int malformed(struct lh_err *err, const char *why)
@@ -173,13 +75,13 @@ static bool is_disguised_v4(const char *host)
 
 static int host_check(const struct host *h, struct lh_err *err)
 {
-    unsigned char a[16];
-    char lower[256];
     size_t n = strlen(h->text);
+    struct lh_ip ip;
+    char lower[256];
     bool v4;
 
     if (h->bracketed) {
-        if (!ip_parse(h->text, a, &v4) || v4)
+        if (!lh_ip_parse(h->text, &ip, &v4) || v4)
             return malformed(err, "has no IPv6 address between [ and ]");
         return 0;
     }
@@ -203,12 +105,12 @@ int lh_address_check(const char *url, struct lh_err *err)
     return rc < 0 ? rc : host_check(&h, err);
 }
 
-static bool listed(const char *const *cidrs, const unsigned char a[16])
+static bool listed(const char *const *cidrs, const struct lh_ip *ip)
 {
-    struct net n;
+    struct lh_net n;
 
     for (size_t i = 0; cidrs && cidrs[i]; i++) {
-        if (net_parse(cidrs[i], &n) && net_has(&n, a))
+        if (lh_net_parse(cidrs[i], &n) && lh_net_has(&n, ip))
             return true;
     }
     return false;
@@ -249,10 +151,9 @@ static const char *name_means(const char *host, bool *loopback)
 int lh_allow_address(const char *url, const char *const *allowed_cidrs, bool allow_loopback,
                      struct lh_err *err)
 {
-    unsigned char a[16];
-    bool v4, loopback = false;
-    const char *means;
-    struct net n;
+    bool named = false, loopback = false;
+    const char *means, *what;
+    struct lh_ip ip;
     struct host h;
     int rc;
 
@@ -262,28 +163,21 @@ int lh_allow_address(const char *url, const char *const *allowed_cidrs, bool all
     rc = host_check(&h, err);
     if (rc < 0)
         return rc;
-    means = name_means(h.text, &loopback);
-    if (!ip_parse(means ? means : h.text, a, &v4))
+    means = name_means(h.text, &named);
+    if (!lh_ip_parse(means ? means : h.text, &ip, NULL))
         return 0; /* a name: looked at again once it is resolved */
-    unwrap(a);
-    if (listed(allowed_cidrs, a))
+    lh_ip_unwrap(&ip);
+    what = lh_ip_special(&ip, &loopback);
+    if (!what || listed(allowed_cidrs, &ip) || (loopback && allow_loopback))
         return 0;
-    for (size_t i = 0; i < LH_ARRAY_LEN(refused); i++) {
-        if (!net_parse(refused[i].cidr, &n) || !net_has(&n, a))
-            continue;
-        if (refused[i].loopback && allow_loopback)
-            return 0;
-        return deny(err, h.text,
-                    means && !loopback ? "a metadata service's name" : refused[i].what);
-    }
-    return 0;
+    return deny(err, h.text, means && !named ? "a metadata service's name" : what);
 }
 
 int lh_cidr_check(const char *text, struct lh_err *err)
 {
-    struct net n;
+    struct lh_net n;
 
-    if (!net_parse(text, &n)) {
+    if (!lh_net_parse(text, &n)) {
         lh_err_fill(err, LH_E_INVALID, "must be a network such as 10.0.0.0/8 or fd00::/8");
         return lh_err_negative(lh_err_reason(err, -LH_E_INVALID, LH_REASON_ConfigInvalid));
     }
