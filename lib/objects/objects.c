@@ -209,7 +209,8 @@ static void lookup_tell(struct lh_store_lookup *l, struct lh_store *s)
     lh_store_found_fn done = l->done;
     void *arg = l->arg;
 
-    lh_store_ref(s);
+    if (s)
+        lh_store_ref(s);
     lookup_free(l);
     done(arg, s);
     lh_store_unref(s);
