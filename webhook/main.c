@@ -299,16 +299,27 @@ static void finish(struct webhook *w)
     lh_conf_free(w->conf);
 }
 
-static int print_help(void)
+static int print_table(void (*write)(const struct lh_opt_set *set, struct lh_buf *b))
 {
     lh_auto_buf struct lh_buf b;
     struct lh_str s;
 
     lh_buf_init(&b, (size_t)64 * 1024);
-    lh_conf_help(&webhook_option_set, &b);
+    write(&webhook_option_set, &b);
     s = lh_buf_peek(&b);
     fwrite(s.p, 1, s.n, stdout);
     return EXIT_OK;
+}
+
+static void man(const struct lh_opt_set *set, struct lh_buf *b)
+{
+    lh_conf_man(set,
+                "Serves POST /mutate and POST /validate (AdmissionReview v1) and GET /healthz and "
+                "/readyz over HTTPS, and "
+                "/metrics on a port of its own. Knows stores and namespaces from its own watch and "
+                "holds no credential of "
+                "a manager. Exit status: 0 ended by a signal, 1 failed, 2 wrong options.",
+                b);
 }
 
 int main(int argc, char **argv)
@@ -327,7 +338,9 @@ int main(int argc, char **argv)
     lh_json_init();
     rc = lh_conf_parse(&webhook_option_set, argc, argv, NULL, &w.o, &w.conf, &args, &err);
     if (rc == 0 && w.o.help)
-        return print_help();
+        return print_table(lh_conf_help);
+    if (rc == 0 && w.o.man)
+        return print_table(man);
     if (rc == 0 && w.o.version) {
         puts("leasehold-webhook " LH_VERSION);
         return EXIT_OK;

@@ -38,6 +38,7 @@ static const struct lh_opt opts[] = {
     {"check-config", 0, LH_OPT_BOOL, NULL, NULL, "Check options, policy and stores, then exit.",
      false, AT(check_config)},
     {"version", 0, LH_OPT_BOOL, NULL, NULL, "Print the version and exit.", false, AT(version)},
+    {"man", 0, LH_OPT_BOOL, NULL, NULL, "Print the manual page and exit.", false, AT(man)},
     {"help", 'h', LH_OPT_BOOL, NULL, NULL, "Print this help and exit.", false, AT(help)},
     {0},
 };

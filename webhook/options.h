@@ -12,7 +12,7 @@ struct webhook_options {
     const char *ca_secret, *service, *webhook_configuration;
     const char *log_level;
     int64_t drain_ms;
-    bool help, version, check_config;
+    bool help, version, check_config, man;
 };
 
 extern const struct lh_opt_set webhook_option_set;
