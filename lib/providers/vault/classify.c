@@ -201,8 +201,8 @@ static const struct class_row {
     [LH_VAULT_TOKEN_DEAD] = {"token dead", LH_E_EXPIRED, LH_REASON_TokenExpired, false,
                              "the manager does not know the token (any more)"},
     [LH_VAULT_DENIED] = {"denied", LH_E_DENIED, LH_REASON_PermissionDenied, false,
-                         "denied by the manager: let the role's policy allow it, or check the "
-                         "path's first segment (an unknown mount is answered alike)"},
+                         "denied by the manager: let the role's policy allow it, and check that "
+                         "the mount exists"},
     [LH_VAULT_NOT_FOUND] = {"not found", LH_E_NOTFOUND, LH_REASON_PathNotFound, false,
                             "the manager has nothing at this path"},
     [LH_VAULT_NO_MOUNT] = {"no mount", LH_E_NOTFOUND, LH_REASON_PathNotFound, false,
