@@ -289,16 +289,37 @@ static int put_z(lh_json *obj, const char *key, const char *value)
     return value ? put(obj, key, lh_json_new_z(value)) : 0;
 }
 
-static int put_store(lh_json *doc, const struct lh_store *s)
+/* Only the entries that admit this namespace: what other tenants may read is none of its business,
+ * and hundreds of them would not fit. */
+static int put_allow(lh_json *spec, const struct lh_agentcfg *c)
 {
-    lh_auto_json lh_json *o = lh_json_new_object();
+    const struct lh_namespace ns = {c->namespace_, c->namespace_labels, NULL};
+    const lh_json *all = lh_json_get(spec, "allow");
+    lh_auto_json lh_json *kept = lh_json_new_array();
+    bool admits = false;
+
+    if (!kept)
+        return -1;
+    for (size_t i = 0; i < c->store->n_allow; i++) {
+        if (lh_allow_entry_admits(&c->store->allow[i], &ns, &admits, NULL) < 0)
+            return -1;
+        if (admits && lh_json_push(kept, lh_json_ref(lh_json_mut(lh_json_at(all, i)))) < 0)
+            return -1;
+    }
+    return all ? lh_json_set(spec, "allow", LH_TAKE_PTR(kept)) : 0;
+}
+
+static int put_store(lh_json *doc, const struct lh_agentcfg *c)
+{
+    lh_auto_json lh_json *o = lh_json_new_object(), *spec = lh_json_deep_copy(c->store->spec);
+    const struct lh_store *s = c->store;
 
     if (!o || put_z(o, "kind", lh_store_kind(s)) < 0 || put_z(o, "name", s->name) < 0 ||
         put_z(o, "namespace", s->namespace_) < 0)
         return -1;
     if (s->generation && put(o, "generation", lh_json_new_int(s->generation)) < 0)
         return -1;
-    if (put(o, "spec", lh_json_deep_copy(s->spec)) < 0)
+    if (!spec || put_allow(spec, c) < 0 || put(o, "spec", LH_TAKE_PTR(spec)) < 0)
         return -1;
     return put(doc, "store", LH_TAKE_PTR(o));
 }
@@ -399,7 +420,7 @@ int lh_agentcfg_write(const struct lh_agentcfg *c, struct lh_buf *b, struct lh_e
     int rc;
 
     lh_buf_init(&text, (size_t)64 * 1024 * 1024);
-    if (!doc || put_options(doc, c) < 0 || put_store(doc, c->store) < 0)
+    if (!doc || put_options(doc, c) < 0 || put_store(doc, c) < 0)
         return lh_err_nomem(err);
     rc = put_projection(doc, c->projection, err);
     if (rc < 0)

@@ -88,8 +88,8 @@ static int labels_of(const struct lh_namespace *ns, lh_json **out, struct lh_err
     return 0;
 }
 
-static int entry_admits(const struct lh_store_allow *a, const struct lh_namespace *ns, bool *out,
-                        struct lh_err *err)
+int lh_allow_entry_admits(const struct lh_store_allow *a, const struct lh_namespace *ns, bool *out,
+                          struct lh_err *err)
 {
     lh_auto_json lh_json *labels = NULL;
     int rc;
@@ -122,7 +122,7 @@ int lh_allow_namespace(const struct lh_store *s, const struct lh_namespace *ns, 
         return denied(err, LH_REASON_StoreNotAllowed);
     }
     for (size_t i = 0; i < s->n_allow; i++) {
-        rc = entry_admits(&s->allow[i], ns, &admits, err);
+        rc = lh_allow_entry_admits(&s->allow[i], ns, &admits, err);
         if (rc < 0)
             return rc;
         if (admits)
@@ -194,7 +194,7 @@ static int entries_allow(const struct lh_store *s, const struct lh_namespace *ns
     for (size_t i = 0; i < s->n_allow && !*ok; i++) {
         char **v = which == LIST_PATHS ? s->allow[i].paths : s->allow[i].roles;
         bool admits = false;
-        int rc = entry_admits(&s->allow[i], ns, &admits, err);
+        int rc = lh_allow_entry_admits(&s->allow[i], ns, &admits, err);
 
         if (rc < 0)
             return rc;

@@ -30,6 +30,9 @@ struct lh_namespace {
     const lh_json *labels, *annotations; /* NULL: none */
 };
 
+/* Does this one entry of spec.allow name ns, or select its labels? */
+int lh_allow_entry_admits(const struct lh_store_allow *a, const struct lh_namespace *ns, bool *out,
+                          struct lh_err *err);
 /* May objects of ns use the store at all? LH_E_DENIED (StoreNotAllowed) with the sentence of
  * design 3. A SecretStore serves its own namespace only. */
 int lh_allow_namespace(const struct lh_store *s, const struct lh_namespace *ns, struct lh_err *err);

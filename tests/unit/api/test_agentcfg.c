@@ -151,6 +151,33 @@ static void too_large_names_the_largest(void **state)
     lh_agentcfg_free(c);
 }
 
+static void other_tenants_entries_stay_out(void **state)
+{
+    static const char text[] =
+        "{\"version\":1,\"namespace\":\"shop\",\"serviceAccount\":\"b\",\"mountPath\":\"/a\","
+        "\"defaultMode\":\"0444\",\"namespaceLabels\":{\"team\":\"shop\"},"
+        "\"store\":{\"kind\":\"ClusterSecretStore\",\"name\":\"x\",\"spec\":{\"vault\":{"
+        "\"addresses\":[\"https://v\"],\"auth\":{\"jwt\":{\"role\":\"r\",\"audience\":\"vault\"}}},"
+        "\"allow\":[{\"namespaces\":[\"bank\"],\"paths\":[\"bank/*\"]},"
+        "{\"namespaces\":[\"shop\"],\"paths\":[\"one/*\"]},"
+        "{\"namespaceSelector\":{\"matchLabels\":{\"team\":\"shop\"}},\"paths\":[\"two/"
+        "*\"]}]}}," PROJECTION "}";
+    struct lh_agentcfg *c = NULL;
+    struct lh_err err = {0};
+    struct lh_buf b;
+
+    (void)state;
+    if (lh_agentcfg_parse(LH_STR(text), "test", &c, &err) < 0)
+        fail_msg("%s", err.msg);
+    lh_buf_init(&b, 65536);
+    assert_int_equal(lh_agentcfg_write(c, &b, NULL), 0);
+    assert_null(strstr(lh_buf_peek(&b).p, "bank"));
+    assert_non_null(strstr(lh_buf_peek(&b).p, "one/*"));
+    assert_non_null(strstr(lh_buf_peek(&b).p, "two/*"));
+    lh_buf_done(&b);
+    lh_agentcfg_free(c);
+}
+
 static void memory_that_runs_out_is_survived(void **state)
 {
     unsigned long n;
@@ -185,6 +212,7 @@ int main(void)
     ONE(every_field_is_read);
     ROWS(document_is_refused, bad);
     ONE(too_large_names_the_largest);
+    ONE(other_tenants_entries_stay_out);
     ONE(memory_that_runs_out_is_survived);
     return rows_run("agentcfg");
 }
