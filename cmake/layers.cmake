@@ -27,7 +27,8 @@ set(USES_engine lease render project api core http providers codec)
 
 # program -> libs it is made of; it may include what those may use, too.
 set(USES_agent engine providers http serve)
-set(USES_webhook inject objects serve kube)
+# render: templates are checked at admission; inject sits beside it and is handed the check.
+set(USES_webhook inject objects serve kube render)
 set(USES_controller engine objects kube grpc serve providers http)
 set(USES_mount core)
 set(USES_kms lease objects providers http grpc serve)
