@@ -5,7 +5,8 @@
 /*
  * HTTP/1.1 and HTTPS in: a handler table over libwebsockets' own poll loop, with lh_loop as its
  * guest (style 6). One context per process, several listeners. Limits of design 7 with names; past
- * them the connection is closed or answered 413/431/408 and counted.
+ * them the connection is closed or answered 413/431/408 and counted. Requests with HEAD find the
+ * routes of GET. A call whose peer has gone stays valid until it is answered.
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -69,15 +70,15 @@ void lh_server_drain(struct lh_server *s, unsigned grace_ms, lh_drained_fn done,
 
 /* Answers and ends the call; body is copied. */
 void lh_call_answer(struct lh_call *call, int status, const char *content_type, struct lh_str body);
-/* A longer answer in pieces (tests' fake servers): head, then pieces, then end. */
+/* A longer answer in pieces (tests' fake servers): head, then pieces, then end. Chunked, unless the
+ * extra headers say a Content-Length. */
 void lh_call_begin(struct lh_call *call, int status, const char *content_type,
                    const char *extra_headers /* "K: v\r\n" or NULL */);
 void lh_call_write(struct lh_call *call, struct lh_str piece);
 void lh_call_end(struct lh_call *call);
 void lh_call_abort(struct lh_call *call); /* drops the connection without an answer */
-/* A request header; borrowed until the call is answered; {NULL,0} if absent or not kept. Kept:
- * authorization, x-vault-token, x-vault-namespace, x-vault-index, x-vault-request,
- * x-vault-inconsistent, accept, user-agent. */
+/* A request header, ASCII case ignored, the last one of that name; borrowed until the call is
+ * answered; {NULL,0} if absent. */
 struct lh_str lh_call_header(const struct lh_call *call, const char *name);
 
 struct lh_server_stats {
