@@ -54,7 +54,7 @@ const struct lh_opt_set webhook_option_set = {
 int webhook_options_check(const struct webhook_options *o, struct lh_err *err)
 {
     enum lh_log_level level;
-    unsigned own =
+    int own =
         (o->ca_secret != NULL) + (o->service != NULL) + (o->webhook_configuration != NULL);
 
     if (lh_log_level_parse(o->log_level, &level) < 0)
