@@ -138,23 +138,14 @@ void lh_fd_close_ptr_(int *fd)
     errno = saved;
 }
 
-static int open_regular(int dirfd, const char *name, size_t cap, struct stat *st, int *out,
-                        struct lh_err *err)
+static int check_regular(int fd, const char *name, size_t cap, struct stat *st, struct lh_err *err)
 {
-    lh_auto_fd int fd = lh_fs->openat(dirfd, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0);
-
-    if (fd < 0 && errno == ENOENT)
-        return lh_err_set(err, LH_E_NOTFOUND, "%s does not exist", name);
-    if (fd < 0)
-        return lh_err_os(err, errno, "open %s", name);
     if (lh_fs->fstatat(fd, "", st, AT_EMPTY_PATH) < 0)
         return lh_err_os(err, errno, "stat %s", name);
     if (!S_ISREG(st->st_mode))
         return lh_err_set(err, LH_E_INVALID, "%s is not a regular file", name);
     if ((size_t)st->st_size > cap)
         return lh_err_set(err, LH_E_TOOBIG, "%s is larger than %zu bytes", name, cap);
-    *out = fd;
-    fd = -1;
     return 0;
 }
 
@@ -167,7 +158,12 @@ int lh_fs_read_at(int dirfd, const char *name, size_t cap, char **out, size_t *n
     struct stat st;
     int rc;
 
-    rc = open_regular(dirfd, name, cap, &st, &fd, err);
+    fd = lh_fs->openat(dirfd, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0);
+    if (fd < 0 && errno == ENOENT)
+        return lh_err_set(err, LH_E_NOTFOUND, "%s does not exist", name);
+    if (fd < 0)
+        return lh_err_os(err, errno, "open %s", name);
+    rc = check_regular(fd, name, cap, &st, err);
     if (rc < 0)
         return rc;
     /* To the end of the file and not st_size: files of /proc say 0. */

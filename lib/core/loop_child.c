@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -109,17 +110,17 @@ static int spawn(struct lh_child *c, const char *const *argv, const char *const 
         {.flags = UV_IGNORE},
         {.flags = UV_INHERIT_FD, .data.fd = 2},
     };
-    /* libuv takes them as not const and changes nothing. */
     uv_process_options_t options = {
         .exit_cb = on_exit_status,
         .file = argv[0],
-        .args = (char **)(uintptr_t)argv,
-        .env = (char **)(uintptr_t)envp,
         .flags = UV_PROCESS_DETACHED,
         .stdio_count = 3,
         .stdio = stdio,
     };
 
+    /* libuv declares them as not const and changes nothing. */
+    memcpy(&options.args, &argv, sizeof(options.args));
+    memcpy(&options.env, &envp, sizeof(options.env));
     keep_descriptors();
     return uv_spawn(&c->loop->uv, &c->uv, &options);
 }

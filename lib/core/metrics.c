@@ -152,7 +152,7 @@ static struct series *insert(struct family *f, size_t at, const char *const *val
         return NULL;
     }
     slots = f->series.p;
-    memmove(slots + at + 1, slots + at, (f->series.n - 1 - at) * sizeof(*slots));
+    memmove(slots + at + 1, slots + at, (f->series.n - 1 - at) * sizeof(struct series *));
     slots[at] = s;
     return s;
 }

@@ -157,12 +157,11 @@ static int start(struct scanner *s, const char *text, struct lh_err *err)
 {
     size_t n = strlen(text);
 
-    if (n > LH_RENDER_TEMPLATE_BYTES)
-        return lh_err_reason(err,
-                             lh_err_set(err, LH_E_TOOBIG,
-                                        "the template has %zu bytes; at most %d are allowed", n,
-                                        LH_RENDER_TEMPLATE_BYTES),
-                             LH_REASON_TooLarge);
+    if (n > LH_RENDER_TEMPLATE_BYTES) {
+        lh_err_fill(err, LH_E_TOOBIG, "the template has %zu bytes; at most %d are allowed", n,
+                    LH_RENDER_TEMPLATE_BYTES);
+        return lh_err_negative(lh_err_reason(err, -LH_E_TOOBIG, LH_REASON_TooLarge));
+    }
     *s = (struct scanner){text, text, text + n};
     return 0;
 }

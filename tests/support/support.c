@@ -107,7 +107,10 @@ static bool is_set(void *arg)
 
 bool lh_test_run_until_set(struct lh_loop *l, const bool *flag)
 {
-    return lh_test_run_until(l, is_set, (void *)(uintptr_t)flag);
+    void *arg;
+
+    memcpy(&arg, &flag, sizeof(arg));
+    return lh_test_run_until(l, is_set, arg);
 }
 
 void lh_test_step(struct lh_loop *l, lh_ms ms, lh_ms step_ms)
