@@ -206,8 +206,10 @@ static int op_fill(struct lh_kube_op *op, const char *method, const struct lh_ku
 {
     struct lh_buf b;
     size_t n;
-    int rc;
+    int rc = kube_check_names(res, err);
 
+    if (rc < 0)
+        return rc;
     op->method = lh_strdup(method);
     op->content_type = content_type ? lh_strdup(content_type) : NULL;
     if (!op->method || (content_type && !op->content_type))

@@ -34,6 +34,8 @@ int kube_config_mounted(const char *dir, const char *host, const char *port,
                         struct lh_kube_config *out, struct lh_err *err);
 
 /* request.c */
+/* Names that would lead elsewhere are LH_E_INVALID. */
+int kube_check_names(const struct lh_kube_resource *res, struct lh_err *err);
 /* Path and query of a request behind the server's URL, appended. */
 void kube_put_path(struct lh_buf *b, const struct lh_kube_resource *res, const char *query);
 /* "key=value" with the value encoded; '&' in front unless b is empty. */

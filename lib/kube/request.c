@@ -37,6 +37,24 @@ static void put_segment(struct lh_buf *b, const char *z)
     put_encoded(b, z);
 }
 
+/* As Kubernetes itself names them (IsValidPathSegmentName). Encoding is no help: the API server
+ * reads the decoded path, where %2F is a slash. */
+static bool is_segment(const char *z)
+{
+    return !z || (*z && strcmp(z, ".") != 0 && strcmp(z, "..") != 0 && !strpbrk(z, "/%"));
+}
+
+int kube_check_names(const struct lh_kube_resource *res, struct lh_err *err)
+{
+    if (!is_segment(res->namespace_))
+        return lh_err_set(err, LH_E_INVALID, "request for %s: the namespace is not a name",
+                          res->resource);
+    if (!is_segment(res->name))
+        return lh_err_set(err, LH_E_INVALID, "request for %s: the name is not a name",
+                          res->resource);
+    return 0;
+}
+
 void kube_put_path(struct lh_buf *b, const struct lh_kube_resource *res, const char *query)
 {
     lh_buf_put_z(b, res->group[0] ? "/apis" : "/api");

@@ -39,8 +39,10 @@ static void watch_free(struct lh_watch *w)
 
 static int copy_options(struct lh_watch *w, const struct lh_watch_options *o, struct lh_err *err)
 {
-    int rc;
+    int rc = kube_check_names(&o->res, err);
 
+    if (rc < 0)
+        return rc;
     w->metadata_only = o->metadata_only;
     w->max_object = o->max_object ? o->max_object : WATCH_MAX_OBJECT;
     rc = watch_set_text(&w->group, o->res.group, err);

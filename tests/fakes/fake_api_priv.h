@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef LEASEHOLD_TESTS_FAKE_API_PRIV_H
+#define LEASEHOLD_TESTS_FAKE_API_PRIV_H
+
+/* The fake API server's inside: what it holds (fake_api.c), how it answers (fake_api_requests.c).
+ */
+#include "fake_api.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "leasehold/core/mem.h"
+#include "leasehold/core/vec.h"
+#include "leasehold/crypto/x509.h"
+#include "leasehold/serve/server.h"
+
+enum { MAX_TEXT = 1 << 24, PATH_PARTS = 8 };
+
+struct object {
+    char *collection, *namespace_, *name;
+    lh_json *value;
+};
+
+/* What happened, for watches that come later. */
+struct past {
+    int64_t rv;
+    const char *type;
+    struct object o;
+};
+
+struct watch {
+    struct lh_call *call;
+    char *collection, *namespace_, *name, *label;
+    bool metadata, lost;
+};
+
+struct fake_api {
+    struct lh_loop *loop;
+    struct lh_server *server;
+    struct lh_listener *listener;
+    struct lh_cert_pair ca, leaf;
+    char *token, *denied, *last_accept;
+    struct lh_buf last_body;
+    struct lh_vec objects, past, watches, requests; /* struct object, past, watch, char * */
+    struct lh_vec stalled;                          /* struct lh_call * */
+    int64_t rv, oldest, uids;
+    bool no_watch_list, no_initial_end, pages_expire, lags;
+    bool has_fault;
+    struct fake_api_fault fault;
+};
+
+/* A handler of everything; arg is the fake. */
+void fake_api_handle(void *arg, const struct lh_request *req, struct lh_call *call);
+
+/* Memory is not what is tested here. */
+static inline void *need(void *p)
+{
+    if (!p)
+        abort();
+    return p;
+}
+
+static inline char *dup_or_null(const char *z)
+{
+    return z && *z ? need(lh_strdup(z)) : NULL;
+}
+
+static inline bool fits(const char *wanted, const char *has)
+{
+    return !wanted || (has && strcmp(wanted, has) == 0);
+}
+
+void fake_put_value(struct lh_buf *b, const lh_json *v, bool metadata);
+void fake_put_status(struct lh_buf *b, int code, const char *reason, const char *message,
+                     const char *cause);
+struct object *fake_find(struct fake_api *f, const char *collection, const char *ns,
+                         const char *name);
+void fake_watch_done(struct watch *w);
+bool fake_watch_sees(const struct watch *w, const struct object *o);
+void fake_send_event(struct watch *w, const char *type, const lh_json *value);
+void fake_send_bookmark(struct fake_api *f, struct watch *w, bool initial_end);
+
+#endif
