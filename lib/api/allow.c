@@ -6,6 +6,7 @@
 #include "leasehold/api/reasons.h"
 #include "leasehold/core/mem.h"
 
+#define LISTED_MAX 1024 /* of what is allowed, in a sentence */
 #define NAME_LABEL "kubernetes.io/metadata.name"
 
 static bool label_is(const lh_json *labels, struct lh_str key, struct lh_str value)
@@ -206,10 +207,12 @@ static int entries_allow(const struct lh_store *s, const struct lh_namespace *ns
                 continue;
             if (rc < 0)
                 return rc;
+            if (lh_buf_peek(listed).n > LISTED_MAX)
+                continue;
             lh_buf_printf(listed, "%s%s", lh_buf_peek(listed).n ? ", " : "", expanded);
         }
     }
-    return 0;
+    return lh_buf_check(listed, err);
 }
 
 static const char *own_role(const struct lh_store *s)

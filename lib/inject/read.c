@@ -258,6 +258,8 @@ void draft_read(struct draft *d, const lh_json *annotations)
     read_settings(d, v, n);
     for (size_t i = 0; i < d->projection->n_items; i++)
         finish_item(d, &d->projection->items[i]);
+    if (d->nomem)
+        return;
     if (!lh_problems_denial(d->problems) && d->projection->n_items)
         check_files(d);
     check_whole(d);

@@ -46,20 +46,28 @@ static struct lh_file_spec *file_of(struct draft *d, const char *name)
     return it ? &it->files[0] : NULL;
 }
 
-/* Builds the item whole before the projection gets it, so that a failure leaves no half. */
+/* Everything is had before the projection gets the item: no half of one is ever in it. */
 static void add_item(struct draft *d, const char *name, struct lh_str path, const char *key)
 {
-    struct lh_item *it = lh_projection_add_item(d->projection);
-    struct lh_file_spec *f = it ? lh_item_add_file(it) : NULL;
+    lh_auto_free char *name_copy = lh_strdup(name), *path_copy = lh_str_dup(path);
+    lh_auto_free char *key_copy = key ? lh_strdup(key) : NULL;
+    struct lh_file_spec *f;
+    struct lh_item *it;
 
-    if (f) {
-        it->name = lh_strdup(name);
-        it->path = lh_str_dup(path);
-        f->key = key ? lh_strdup(key) : NULL;
+    if (!name_copy || !path_copy || (key && !key_copy)) {
+        d->nomem = true;
+        return;
     }
-    d->nomem = d->nomem || !f || !it->name || !it->path || (key && !f->key);
-    if (it && d->nomem)
-        d->projection->n_items--;
+    it = lh_projection_add_item(d->projection);
+    f = it ? lh_item_add_file(it) : NULL;
+    if (!f) {
+        d->projection->n_items -= it != NULL;
+        d->nomem = true;
+        return;
+    }
+    it->name = LH_TAKE_PTR(name_copy);
+    it->path = LH_TAKE_PTR(path_copy);
+    f->key = LH_TAKE_PTR(key_copy);
 }
 
 static void read_secret(struct draft *d, const char *name, const char *value, const char *where)
