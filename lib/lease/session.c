@@ -216,6 +216,12 @@ void lh_session_published(struct lh_session *s)
 void lh_session_refetch(struct lh_session *s, struct lh_grant *g)
 {
     g->visible = false;
+    lh_session_forget(s, g);
+}
+
+void lh_session_forget(struct lh_session *s, struct lh_grant *g)
+{
+    g->has_hash = false;
     if (g->kind == LH_KIND_LEASE || g->kind == LH_KIND_CERTIFICATE)
         grant_gone(g);
     else

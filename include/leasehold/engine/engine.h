@@ -53,6 +53,10 @@ void lh_engine_cause(const struct lh_engine *e, struct lh_buf *out);
  * values. */
 lh_json *lh_engine_status(const struct lh_engine *e);
 
+/* Brings the gauges that move with time (seconds to expiry, age) up to date: before they are
+ * written. */
+void lh_engine_measure(struct lh_engine *e);
+
 /* Metric table of engine and lease (core/metrics), registered by lh_engine_new. */
 extern const struct lh_metric lh_engine_metrics[];
 

@@ -87,6 +87,9 @@ bool lh_session_set_complete(const struct lh_session *s);
 void lh_session_published(struct lh_session *s);
 /* The values of g are lost (a published file is gone): get them again. */
 void lh_session_refetch(struct lh_session *s, struct lh_grant *g);
+/* The values of g were taken out of the files because they are too old: new ones are handed on
+ * whatever they are, and nothing waits for them. */
+void lh_session_forget(struct lh_session *s, struct lh_grant *g);
 /* Stops everything. With revoke: ends the tokens and with them the leases; a token that was given
  * to us (auth.token) is left alone and its leases ended one by one. done once, from the loop, after
  * at most limit_ms. */

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine_priv.h"
+
+#include "leasehold/core/mem.h"
+
+void engine_failed(struct lh_engine *e, const struct lh_err *err)
+{
+    if (e->on_failed)
+        e->on_failed(e->arg, err);
+}
+
+static void on_session_failed(void *arg, struct lh_grant *g, const struct lh_err *err)
+{
+    (void)g;
+    engine_failed(arg, err);
+}
+
+static void on_session_changed(void *arg)
+{
+    struct lh_engine *e = arg;
+
+    state_save(e);
+    output_try(e);
+}
+
+static int session_open(struct lh_engine *e, const struct lh_engine_options *o, struct lh_err *err)
+{
+    const struct lh_session_options s = {
+        .loop = o->loop,
+        .provider = o->provider ? o->provider : lh_provider_for(o->store),
+        .store = o->store,
+        .identity = &e->identity,
+        .revoke = o->projection->revocation == LH_REVOKE,
+        .once = o->once,
+        .events = {.values = items_take,
+                   .changed = on_session_changed,
+                   .count = measure_event,
+                   .failed = on_session_failed,
+                   .arg = e},
+    };
+
+    return lh_session_new(&s, &e->session, err);
+}
+
+static int engine_open(struct lh_engine *e, const struct lh_engine_options *o, struct lh_err *err)
+{
+    int rc = lh_metrics_register(lh_engine_metrics, err);
+
+    if (rc == 0)
+        rc = lh_timer_new(o->loop, output_timer, e, &e->timer, err);
+    if (rc == 0)
+        rc = state_open(e, o, err);
+    if (rc == 0)
+        rc = notify_new(e, o->notify, err);
+    if (rc == 0)
+        rc = session_open(e, o, err);
+    if (rc == 0)
+        rc = items_new(e, err);
+    return rc;
+}
+
+int lh_engine_new(const struct lh_engine_options *opts, struct lh_engine **out, struct lh_err *err)
+{
+    struct lh_engine *e = lh_calloc(1, sizeof(*e));
+    int rc;
+
+    if (!e)
+        return lh_err_nomem(err);
+    e->loop = opts->loop;
+    e->projection = opts->projection;
+    e->store = lh_store_ref(opts->store);
+    e->identity = *opts->identity;
+    e->default_mode = opts->default_mode;
+    e->sink = opts->sink;
+    e->once = opts->once;
+    e->on_ready = opts->ready;
+    e->on_changed = opts->changed;
+    e->on_failed = opts->failed;
+    e->arg = opts->arg;
+    e->state_dir = -1;
+    rc = engine_open(e, opts, err);
+    if (rc < 0) {
+        lh_engine_free(e);
+        return rc;
+    }
+    *out = e;
+    return 0;
+}
+
+void lh_engine_free(struct lh_engine *e)
+{
+    if (!e)
+        return;
+    e->ended = true;
+    notify_free(e->notify);
+    lh_session_free(e->session);
+    items_free(e);
+    state_close(e);
+    lh_timer_free(e->timer);
+    lh_store_unref(e->store);
+    lh_free(e);
+}
+
+void lh_engine_start(struct lh_engine *e)
+{
+    state_restore(e);
+    lh_session_start(e->session);
+}
+
+static void on_ended(void *arg)
+{
+    struct lh_engine *e = arg;
+
+    /* What is revoked is of no use to anybody; what is retained may be resumed. */
+    if (e->end_revoked)
+        state_remove(e);
+    if (e->end_done)
+        e->end_done(e->end_arg);
+}
+
+void lh_engine_end(struct lh_engine *e, bool revoke, unsigned limit_ms, void (*done)(void *arg),
+                   void *arg)
+{
+    e->end_done = done;
+    e->end_arg = arg;
+    e->end_revoked = revoke && e->projection->revocation == LH_REVOKE;
+    if (!e->end_revoked)
+        state_save(e);
+    e->ended = true;
+    notify_free(e->notify);
+    e->notify = NULL;
+    lh_timer_stop(e->timer);
+    lh_session_end(e->session, e->end_revoked, limit_ms, on_ended, e);
+}
+
+bool lh_engine_is_ready(const struct lh_engine *e)
+{
+    return e->ready;
+}

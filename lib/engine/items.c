@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine_priv.h"
+
+#include <stdlib.h>
+
+#include "leasehold/core/mem.h"
+#include "leasehold/render/render.h"
+
+enum { SPEC_MAX = 4 * 1024 * 1024, NOTE_MAX = 60 * 1024 };
+
+/* FNV-1a: tells specifications apart, guards nothing. */
+static uint64_t shape_of(struct lh_str s)
+{
+    uint64_t h = 0xcbf29ce484222325u;
+
+    for (size_t i = 0; i < s.n; i++)
+        h = (h ^ (unsigned char)s.p[i]) * 0x100000001b3u;
+    return h;
+}
+
+static int items_shape(struct lh_engine *e, struct lh_err *err)
+{
+    lh_auto_json lh_json *spec = NULL;
+    lh_auto_buf struct lh_buf b;
+    int rc = lh_projection_to_json(e->projection, &spec, err);
+
+    lh_buf_init(&b, SPEC_MAX);
+    for (size_t i = 0; i < e->n_items && rc == 0; i++) {
+        lh_buf_reset(&b);
+        lh_json_write(lh_json_at(lh_json_get(spec, "items"), i), LH_JSON_SORTED, &b);
+        lh_buf_printf(&b, " %o", (unsigned)e->default_mode);
+        rc = lh_buf_check(&b, err);
+        if (rc == 0)
+            e->items[i].shape = shape_of(lh_buf_peek(&b));
+    }
+    return rc;
+}
+
+static int item_add(struct lh_engine *e, struct item *it, const struct lh_item *spec,
+                    struct lh_err *err)
+{
+    const struct lh_projection *p = e->projection;
+    struct lh_grant_spec g = {
+        .params = spec->params,
+        .version = spec->version,
+        .refresh_ms = spec->refresh_ms >= 0 ? spec->refresh_ms : p->refresh_ms,
+        .overlap_ms = spec->overlap_ms >= 0 ? spec->overlap_ms : p->overlap_ms,
+        .optional = spec->optional,
+        .user = e};
+    lh_auto_free char *path = NULL;
+    int rc = lh_subject_expand(&e->identity.subject, spec->path, &path, err);
+
+    if (rc < 0)
+        return rc;
+    it->spec = spec;
+    g.path = path;
+    return lh_session_add(e->session, &g, &it->grant, err);
+}
+
+int items_new(struct lh_engine *e, struct lh_err *err)
+{
+    const struct lh_projection *p = e->projection;
+    int rc = 0;
+
+    e->items = lh_calloc(p->n_items ? p->n_items : 1, sizeof(*e->items));
+    if (!e->items)
+        return lh_err_nomem(err);
+    e->n_items = p->n_items;
+    for (size_t i = 0; i < p->n_items && rc == 0; i++)
+        rc = item_add(e, &e->items[i], &p->items[i], err);
+    return rc < 0 ? rc : items_shape(e, err);
+}
+
+void items_free(struct lh_engine *e)
+{
+    for (size_t i = 0; i < e->n_items; i++) {
+        lh_rendered_set_done(&e->items[i].pending);
+        lh_rendered_set_done(&e->items[i].shown);
+    }
+    lh_free(e->items);
+    e->items = NULL;
+    e->n_items = 0;
+}
+
+/* All items of the grant or none: one credential is never half in the files. */
+static int render_all(struct lh_engine *e, struct lh_grant *g, const lh_json *data,
+                      struct lh_rendered_set *sets, struct lh_err *err)
+{
+    int rc = 0;
+
+    for (size_t i = 0; i < e->n_items && rc == 0; i++) {
+        const struct item *it = &e->items[i];
+
+        if (it->grant != g)
+            continue;
+        rc = lh_render_item(it->spec, data, e->default_mode, &sets[i], err);
+        if (rc < 0)
+            lh_err_wrap(err, rc, "item \"%s\"", it->spec->name);
+    }
+    return rc;
+}
+
+int items_take(void *arg, struct lh_grant *g, const struct lh_prov_read *r, struct lh_err *err)
+{
+    struct lh_engine *e = arg;
+    struct lh_rendered_set *sets = lh_calloc(e->n_items, sizeof(*sets));
+    int rc;
+
+    if (!sets)
+        return lh_err_nomem(err);
+    rc = render_all(e, g, r->data, sets, err);
+    for (size_t i = 0; i < e->n_items; i++) {
+        struct item *it = &e->items[i];
+
+        if (rc == 0 && it->grant == g) {
+            lh_rendered_set_done(&it->pending);
+            it->pending = sets[i];
+            it->has_pending = true;
+            it->removed = it->lost = false;
+            e->dirty = true;
+        } else {
+            lh_rendered_set_done(&sets[i]);
+        }
+    }
+    lh_free(sets);
+    return rc;
+}
+
+/* Per item: "shape count" and per file " mode length:path". */
+int items_note(struct lh_engine *e, struct lh_grant *g, struct lh_err *err)
+{
+    lh_auto_buf struct lh_buf b;
+    lh_auto_free char *text = NULL;
+    size_t n;
+    int rc;
+
+    lh_buf_init(&b, NOTE_MAX);
+    for (size_t i = 0; i < e->n_items; i++) {
+        const struct item *it = &e->items[i];
+
+        if (it->grant != g)
+            continue;
+        lh_buf_printf(&b, "%016llx %zu", (unsigned long long)it->shape, it->shown.n);
+        for (size_t k = 0; k < it->shown.n; k++)
+            lh_buf_printf(&b, " %o %zu:%s", (unsigned)it->shown.v[k].mode,
+                          strlen(it->shown.v[k].path), it->shown.v[k].path);
+        lh_buf_put_c(&b, '\n');
+    }
+    rc = lh_buf_finish(&b, &text, &n, err);
+    return rc < 0 ? rc : lh_grant_set_note(g, text, err);
+}
+
+static int add_shown(struct lh_rendered_set *set, struct lh_str path, mode_t mode)
+{
+    struct lh_rendered *v = lh_realloc(set->v, (set->n + 1) * sizeof(*v));
+
+    if (!v)
+        return -1;
+    set->v = v;
+    v[set->n] = (struct lh_rendered){.path = lh_str_dup(path), .mode = mode};
+    if (!v[set->n].path)
+        return -1;
+    set->n++;
+    return 0;
+}
+
+static bool scan_number(const char **p, int base, unsigned long long most, unsigned long long *out)
+{
+    char *end;
+
+    *out = strtoull(*p, &end, base);
+    if (end == *p || *out > most)
+        return false;
+    *p = end;
+    return true;
+}
+
+/* One item's line; *p is left behind it. */
+static bool scan_item(const struct item *it, const char **p, struct lh_rendered_set *set)
+{
+    unsigned long long shape, n, mode, len;
+
+    if (!scan_number(p, 16, UINT64_MAX, &shape) || shape != it->shape ||
+        !scan_number(p, 10, 4096, &n))
+        return false;
+    for (unsigned long long k = 0; k < n; k++) {
+        if (!scan_number(p, 8, 0777, &mode) || !scan_number(p, 10, 4096, &len) || **p != ':' ||
+            strnlen(*p + 1, (size_t)len) < len ||
+            add_shown(set, (struct lh_str){*p + 1, (size_t)len}, (mode_t)mode) < 0)
+            return false;
+        *p += 1 + len;
+    }
+    if (**p != '\n')
+        return false;
+    (*p)++;
+    return true;
+}
+
+bool items_resume(void *arg, struct lh_grant *g, const char *note)
+{
+    struct lh_engine *e = arg;
+    bool good = note != NULL;
+
+    for (size_t i = 0; i < e->n_items; i++) {
+        struct item *it = &e->items[i];
+
+        if (it->grant != g)
+            continue;
+        lh_rendered_set_done(&it->shown);
+        good = good && scan_item(it, &note, &it->shown);
+        for (size_t k = 0; k < it->shown.n && good; k++)
+            good = e->sink->has(e->sink, it->shown.v[k].path);
+    }
+    for (size_t i = 0; i < e->n_items && !good; i++) {
+        if (e->items[i].grant == g)
+            lh_rendered_set_done(&e->items[i].shown);
+    }
+    return good;
+}
