@@ -62,3 +62,19 @@ def faultproxy(manager):
     proxy = FaultProxy(upstream, ca=manager.bao.ca, cert=tls / "server.pem", key=tls / "server.key")
     with proxy:
         yield proxy
+
+
+@pytest.fixture(scope="session")
+def cluster(request):
+    """A Kubernetes cluster: a cluster.Cluster. Nothing of ours is installed in it."""
+    from cluster import Cluster
+
+    with Cluster(request.config.getoption("--nodes"), logs=request.config.getoption("--keep-logs")) as c:
+        yield c
+
+
+@pytest.fixture(scope="session")
+def cluster_manager(cluster):
+    """OpenBao and PostgreSQL where Pods can reach them: a managers.Manager. cluster.trust() lets Pods log in."""
+    with cluster.manager() as m:
+        yield m

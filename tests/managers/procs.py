@@ -2,8 +2,8 @@
 """A work folder and the processes that belong to it.
 
 Nothing may outlive a test run, also not one that is killed. So every process is recorded in the folder, and a guard
-(this file run as a program) waits for the end of the run that owns the folder, ends what is recorded, and removes the
-folder. A record carries the process's start time: a process that merely got the same id is never touched.
+(this file run as a program) waits for the end of the run that owns the folder, then ends what is recorded and removes
+the folder. A record carries the process's start time: a process that merely got the same id is never touched.
 """
 
 import ctypes
@@ -28,13 +28,16 @@ class BedError(Exception):
 
 
 def start_time(pid):
-    """Start time of a live process in clock ticks since boot, None when there is none (a zombie is none)."""
+    """Start time of a live process in clock ticks since boot, None when there is none."""
+    proc = pathlib.Path(f"/proc/{pid}")
     try:
-        stat = pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
+        fields = (proc / "stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+        # A zombie is dead once it is alone: its other threads, while they end, still hold its ports.
+        if fields[0] in "ZX" and len(list((proc / "task").iterdir())) <= 1:
+            return None
     except OSError:
         return None
-    fields = stat.rpartition(")")[2].split()
-    return None if fields[0] in "ZX" else int(fields[19])
+    return int(fields[19])
 
 
 def wait_until(what, condition, seconds=30.0, step=0.02):
@@ -133,6 +136,23 @@ class Process:
         self.record.unlink(missing_ok=True)
 
 
+class Guard:
+    """Runs a command when this process is gone, however it went, unless it was dismissed before."""
+
+    def __init__(self, argv):
+        self._child = subprocess.Popen(
+            [sys.executable, os.path.abspath(__file__), "guard", *map(str, argv)],
+            stdin=subprocess.PIPE,
+            start_new_session=True,
+            cwd="/",
+        )
+
+    def dismiss(self):
+        if self._child is not None:
+            self._child.communicate(LEAVE)
+            self._child = None
+
+
 class Work:
     """A folder that owns processes, and ends with this process unless detached."""
 
@@ -147,9 +167,7 @@ class Work:
         # PostgreSQL runs under another user and must be able to enter.
         self.path.chmod(0o711)
         self._children = {}
-        self._guard = subprocess.Popen(
-            [sys.executable, os.path.abspath(__file__), str(self.path)], stdin=subprocess.PIPE, start_new_session=True, cwd="/"
-        )
+        self._guard = Guard([sys.executable, os.path.abspath(__file__), "end", self.path])
 
     def start(self, name, argv, *, user=None, netns=None, cwd="/", stop_signal=signal.SIGTERM):
         """Starts argv with its output in NAME.log. user: dropped to when we are root. netns: path of a namespace."""
@@ -186,16 +204,11 @@ class Work:
     def end(self):
         """Ends every process of the folder and removes it. Safe to call twice."""
         end_folder(self.path)
-        self._dismiss(b"")
+        self._guard.dismiss()
 
     def detach(self):
         """From now on the folder outlives this process; end_folder() ends it."""
-        self._dismiss(LEAVE)
-
-    def _dismiss(self, word):
-        if self._guard is not None:
-            self._guard.communicate(word)
-            self._guard = None
+        self._guard.dismiss()
 
 
 def end_folder(path):
@@ -211,10 +224,15 @@ def end_folder(path):
 
 
 def main():
+    command, *args = sys.argv[1:]
+    if command == "end":
+        end_folder(args[0])
+        return
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     if sys.stdin.buffer.read() != LEAVE:
-        end_folder(sys.argv[1])
+        with open(os.devnull, "r+b") as null:
+            subprocess.run(args, stdin=null, stdout=null, check=False)
 
 
 if __name__ == "__main__":
