@@ -132,7 +132,8 @@ int lh_buf_finish(struct lh_buf *b, char **out, size_t *n, struct lh_err *err)
         return lh_buf_check(b, err);
     b->p[b->n] = '\0';
     *out = b->p;
-    *n = b->n;
+    if (n)
+        *n = b->n;
     *b = (struct lh_buf){.cap = b->cap};
     return 0;
 }

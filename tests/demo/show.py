@@ -333,6 +333,10 @@ def main():
             report.line("", f"end it: python3 tests/managers/managers.py down --dir {manager.folder}")
         else:
             end(manager, container, prober, report)
+    except BaseException:
+        for name in ("webhook", "agent"):
+            print(f"-- end of {name}'s log\n{manager.work.log_tail(name)}", file=sys.stderr)
+        raise
     finally:
         if not args.keep:
             manager.close()

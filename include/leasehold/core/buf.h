@@ -34,7 +34,7 @@ void lh_buf_printf(struct lh_buf *b, const char *fmt, ...) __attribute__((format
 /* Borrowed until the next call on b; NUL-terminated behind the content. Empty after a failure. */
 struct lh_str lh_buf_peek(const struct lh_buf *b);
 
-/* On success *out (owned, NUL-terminated behind n bytes) and *n; b is empty then. LH_E_TOOBIG,
+/* On success *out (owned, NUL-terminated behind n bytes) and *n (may be NULL); b is empty then. LH_E_TOOBIG,
  * LH_E_NOMEM. */
 int lh_buf_finish(struct lh_buf *b, char **out, size_t *n, struct lh_err *err);
 /* The failure as an error, or 0. */
