@@ -86,7 +86,7 @@ static void not_found(const struct draft *d, const struct lh_namespace *ns, cons
     if (n)
         problem_add(d->problems, where, LH_REASON_StoreNotFound, true,
                     "there is no %s \"%s\"; namespace \"%s\" may use %s", kind, name, ns->name,
-                    lh_buf_peek(&b).p);
+                    problem_buf(d->problems, &b));
     else
         problem_add(d->problems, where, LH_REASON_StoreNotFound, true,
                     "there is no %s \"%s\", and no store admits namespace \"%s\"", kind, name,
@@ -146,7 +146,7 @@ static struct lh_store *only_one(const struct draft *d, const struct lh_namespac
         list_admitting(d->world, ns, &b);
         problem_add(d->problems, WHERE_STORE, LH_REASON_StoreAmbiguous, true,
                     "namespace \"%s\" may use more than one store: %s; name one with %s", ns->name,
-                    lh_buf_peek(&b).p, WHERE_STORE);
+                    problem_buf(d->problems, &b), WHERE_STORE);
     } else {
         problem_add(d->problems, WHERE_STORE, LH_REASON_StoreNotFound, true,
                     "no store admits namespace \"%s\"; create a SecretStore in it, or have a "
@@ -309,8 +309,8 @@ static void judge_refresh(const struct draft *d, const struct lh_store *s, int64
         return;
     lh_duration_put(&b, s->refresh_min_ms);
     problem_add(d->problems, where_of(LH_ANN_REFRESH, name, where), LH_REASON_AnnotationInvalid,
-                true, "must be at least %s, the refresh.min of %s \"%s\"", lh_buf_peek(&b).p,
-                lh_store_kind(s), s->name);
+                true, "must be at least %s, the refresh.min of %s \"%s\"",
+                problem_buf(d->problems, &b), lh_store_kind(s), s->name);
     problem_mark_store(d->problems);
 }
 

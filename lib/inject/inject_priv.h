@@ -18,6 +18,8 @@ void problem_add(struct lh_problems *ps, const char *where, const char *reason, 
 /* What a lower layer said about where; its own reason word wins over def. */
 void problem_add_err(struct lh_problems *ps, const char *where, const char *def, bool of_store,
                      const struct lh_err *err);
+/* The text in b; a failure is noted, so that no sentence with a hole gets out. */
+const char *problem_buf(struct lh_problems *ps, const struct lh_buf *b);
 void problem_mark_store(struct lh_problems *ps); /* the last one is of the store */
 /* "leasehold.dev/secret.db" in buf. */
 const char *where_of(enum lh_annotation_id id, const char *name, char buf[128]);

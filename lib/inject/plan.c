@@ -242,7 +242,7 @@ static void check_memory(struct build *b)
     lh_quantity_put_bytes(&least, p->size_bytes + MEMORY_LEAST);
     problem_add(b->problems, where_of(LH_ANN_MEMORY, NULL, where), LH_REASON_AnnotationInvalid,
                 true, "must be at least %s, since the files count as the agent's memory",
-                lh_buf_peek(&least).p);
+                problem_buf(b->problems, &least));
 }
 
 /* Traffic is redirected before the proxy runs, when the proxy is an ordinary container and no init

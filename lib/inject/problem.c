@@ -36,6 +36,15 @@ void problem_add(struct lh_problems *ps, const char *where, const char *reason, 
     push(ps, where, reason, deny, text);
 }
 
+const char *problem_buf(struct lh_problems *ps, const struct lh_buf *b)
+{
+    if (lh_buf_check(b, NULL) < 0) {
+        ps->nomem = true;
+        return "";
+    }
+    return lh_buf_peek(b).p;
+}
+
 void problem_mark_store(struct lh_problems *ps)
 {
     if (ps->n)

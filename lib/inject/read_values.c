@@ -361,7 +361,8 @@ static void read_image(struct draft *d, const char *name, const char *value, con
 static void past_policy(struct draft *d, const char *where, const char *field, struct lh_buf *most)
 {
     problem_add(d->problems, where, LH_REASON_ResourceNotAllowed, true,
-                "the platform allows at most %s (policy.%s)", lh_buf_peek(most).p, field);
+                "the platform allows at most %s (policy.%s)", problem_buf(d->problems, most),
+                field);
 }
 
 static void read_cpu(struct draft *d, const char *name, const char *value, const char *where)
@@ -392,7 +393,7 @@ static void read_bytes(struct draft *d, const char *value, const char *where, in
     } else if (bytes < least) {
         lh_quantity_put_bytes(&b, least);
         problem_add(d->problems, where, LH_REASON_AnnotationInvalid, true, "must be at least %s",
-                    lh_buf_peek(&b).p);
+                    problem_buf(d->problems, &b));
     } else if (most && bytes > most) {
         lh_quantity_put_bytes(&b, most);
         past_policy(d, where, field, &b);
