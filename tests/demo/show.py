@@ -266,7 +266,7 @@ def show(manager, bin_dir, report):
         report.line("files" if name == "username" else "", f"{MOUNT}/db/{name}  {st.st_uid}:{st.st_gid} "
                     f"{st.st_mode & 0o777:04o}  {took:.0f} ms after the start", st.st_mode & 0o777 == 0o440)
     user, password = container.credential()
-    report.line("login", f"PostgreSQL takes {user} with the password from the file",
+    report.line("login", f"PostgreSQL accepts the files' {user}",
                 manager.pg_login(user, password))
 
     prober = Prober(container, manager)
@@ -287,7 +287,7 @@ def show(manager, bin_dir, report):
     report.line("rotation", f"after {rotated - container.started:.1f} s, both files by one swap: {new_user}",
                 new_user != user and new_password != password and manager.pg_login(new_user, new_password))
     wait_until("the application to be told", lambda: bool(Listener.told), 5)
-    report.line("on-change", f"application told {(Listener.told[0] - rotated) * 1000:+.0f} ms after it, never before",
+    report.line("on-change", f"application told within {max(0, Listener.told[0] - rotated) * 1000:.0f} ms of it, never before",
                 len(Listener.told) == 1)
 
     wait_until("the old user's end", lambda: not manager.pg_login(user, password), 2 * MAX_TTL)
@@ -312,7 +312,7 @@ def end(manager, container, prober, report):
     wait_until("the agent's end", lambda: not container.process.alive(), 5)
     ended = time.monotonic() - t
     wait_until("the user's end", lambda: not set(users) & set(manager.pg_users()), 5)
-    report.line("end", f"SIGTERM: agent gone in {ended * 1000:.0f} ms, {last} gone from PostgreSQL in "
+    report.line("end", f"SIGTERM: agent gone in {ended * 1000:.0f} ms; its user gone from PostgreSQL in "
                 f"{(time.monotonic() - t) * 1000:.0f} ms", last in users and ended < 2)
 
 
@@ -340,8 +340,8 @@ def main():
     finally:
         if not args.keep:
             manager.close()
-    report.line("next", "./scripts/demo --cluster: the same with Pods on a real Kubernetes; the first time it builds")
-    report.line("", "one (about 6 min of 2 cores, 1.5 GB of disk), later about 2 min; 1 GB of memory")
+    report.line("next", "./scripts/demo --cluster: the same with Pods on a real Kubernetes; the first time it")
+    report.line("", "builds one (about 6 min on 2 cores, 1.5 GB of disk), later about 2 min; 1 GB of memory")
     return report.exit_code()
 
 
