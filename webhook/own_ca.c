@@ -116,8 +116,9 @@ static int bundle_patch(const lh_json *configuration, struct lh_str bundle, lh_j
     struct lh_str have;
     bool differs = false;
 
+    /* Not "test": the API server answers a test that fails with 422, a stale version with 409. */
     if (!p ||
-        lh_jsonpatch_op(p, "test", "/metadata/resourceVersion", lh_json_new_z(rv ? rv : "")) < 0)
+        lh_jsonpatch_op(p, "replace", "/metadata/resourceVersion", lh_json_new_z(rv ? rv : "")) < 0)
         return lh_err_nomem(err);
     for (size_t i = 0; i < lh_json_len(hooks); i++) {
         const lh_json *at = lh_json_path(lh_json_at(hooks, i), "clientConfig", "caBundle", NULL);
