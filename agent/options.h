@@ -2,16 +2,23 @@
 #ifndef LEASEHOLD_AGENT_OPTIONS_H
 #define LEASEHOLD_AGENT_OPTIONS_H
 
+#include "leasehold/api/agentcfg.h"
 #include "leasehold/codec/conf.h"
+
+/* Set by the webhook through the downward API: names that admission does not know yet. */
+#define AGENT_ENV_CONFIG  "LEASEHOLD_CONFIG"
+#define AGENT_ENV_POD_UID "LEASEHOLD_POD_UID"
 
 /* Strings borrowed from the lh_conf that parsed them. */
 struct agent_options {
-    const char *config;    /* NULL: the environment */
-    const char *state;     /* for `ready` */
-    const char *log_level; /* NULL: the configuration's */
+    const char *config, *log_level;
     bool once, check_config, help, version, man;
 };
 
 extern const struct lh_opt_set agent_option_set;
+
+void agent_man(const struct lh_opt_set *set, struct lh_buf *b);
+/* --config FILE, else the environment. LH_E_INVALID says which of the two is missing or wrong. */
+int agent_config_load(const struct agent_options *o, struct lh_agentcfg **out, struct lh_err *err);
 
 #endif

@@ -2,14 +2,19 @@
 #ifndef LEASEHOLD_AGENT_STATUS_H
 #define LEASEHOLD_AGENT_STATUS_H
 
-/* /status, /metrics and /healthz of one agent, when a port is set. */
+/*
+ * GET /metrics, /status (JSON, no values), /healthz and /readyz on a port of its own. Made only
+ * when a port is asked for: libwebsockets is the loop's host then, and without it nothing wakes the
+ * agent between timers.
+ */
 #include "leasehold/engine/engine.h"
-#include "leasehold/serve/server.h"
+
+struct agent_status;
+
+int agent_status_new(struct lh_loop *loop, struct lh_engine *engine, unsigned port,
+                     struct agent_status **out, struct lh_err *err);
+void agent_status_free(struct agent_status *s); /* NULL is a no-op */
 
 extern const struct lh_metric agent_metrics[];
-
-/* *out becomes the loop's host: free it before the loop. engine is borrowed. */
-int status_serve(struct lh_loop *loop, int port, struct lh_engine *engine, struct lh_server **out,
-                 struct lh_err *err);
 
 #endif
