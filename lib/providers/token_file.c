@@ -37,6 +37,9 @@ static void read_now(void *arg)
     rc = lh_secret_read_token(op->source->path, CREDENTIAL_MAX, &secret, &err);
     if (rc < 0)
         lh_err_reason(&err, rc, LH_REASON_CredentialMissing);
+    /* An empty file is filled later, as one that is not there yet: worth another try. */
+    if (rc == -LH_E_INVALID)
+        err.code = LH_E_NOTFOUND;
     op->done(op->arg, rc < 0 ? NULL : secret, rc < 0 ? &err : NULL);
     op_free(op);
 }

@@ -9,6 +9,7 @@
 #define TARGET_MAX 8192
 #define BODY_MAX   (1024 * 1024)
 #define INDEX_MAX  1024
+#define AT_ONCE_MS 1000
 
 static int send_now(struct lh_provider_op *op, struct lh_err *err);
 
@@ -115,6 +116,18 @@ static void resend(struct lh_provider_op *op)
         give_up(op, &err);
 }
 
+/* A connection that was kept open may be closed by the server just when it is used again: that
+ * shows at once, and once. What took longer was a time limit. */
+static bool try_again(struct lh_provider_op *op, const struct lh_err *err)
+{
+    if (op->issues || op->again || !err->sent || err->code != LH_E_UNAVAILABLE ||
+        lh_clock_now() - op->begun_at >= AT_ONCE_MS)
+        return false;
+    op->again = true;
+    op->tried--;
+    return true;
+}
+
 static void failed(struct lh_provider_op *op, const struct lh_err *cause)
 {
     struct lh_err err = *cause;
@@ -122,7 +135,7 @@ static void failed(struct lh_provider_op *op, const struct lh_err *cause)
     bool elsewhere = err.code == LH_E_UNAVAILABLE || err.code == LH_E_DENIED;
 
     lh_err_wrap(&err, -err.code, "%s", op->what);
-    if (repeatable && elsewhere && try_next_address(op)) {
+    if (try_again(op, &err) || (repeatable && elsewhere && try_next_address(op))) {
         resend(op);
         return;
     }
@@ -259,6 +272,8 @@ int lh_vault_send(struct lh_provider_op *op, const struct lh_vault_ask *ask, lh_
     op->tried = 0;
     op->forwarded = false;
     op->have_best = false;
+    op->again = false;
+    op->begun_at = lh_clock_now();
     return send_now(op, err);
 }
 

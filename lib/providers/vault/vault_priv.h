@@ -75,7 +75,9 @@ struct lh_provider_op {
     bool issues, anonymous, top, keep_index;
     unsigned timeout_ms;
     size_t address, tried;
+    lh_ms begun_at;
     bool forwarded; /* the active node was asked for */
+    bool again;     /* a broken connection was replaced once */
     bool have_best; /* an earlier address said something better than "unreachable" */
     struct lh_err best;
 

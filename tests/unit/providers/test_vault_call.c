@@ -102,7 +102,7 @@ static void renewals_ask_for_no_increment(void **state)
 
 static void a_lease_may_not_be_revoked_or_may(void **state)
 {
-    char id[128];
+    char id[256];
 
     (void)state;
     add_role();
@@ -309,6 +309,22 @@ static void other_requests_are(void **state)
     assert_int_equal(requests("sys/leases/renew"), 2);
 }
 
+static void a_broken_connection_is_replaced_once(void **state)
+{
+    const struct fake_fault once = {.path = "secret/*", .kind = FAKE_DROP, .times = 1};
+    const struct fake_fault always = {.path = "secret/*", .kind = FAKE_DROP};
+
+    (void)state;
+    fake_manager_kv_put(w.m, "secret/x", "{\"k\":\"v\"}");
+    fake_manager_fault(w.m, &once);
+    assert_int_equal(world_open(NULL), 0);
+    assert_int_equal(world_read(w.app, "secret/x", NULL, 0), 0);
+    assert_int_equal(requests("secret/*"), 2);
+    fake_manager_fault(w.m, &always);
+    assert_int_equal(world_read(w.app, "secret/x", NULL, 0), -LH_E_UNAVAILABLE);
+    assert_int_equal(requests("secret/*"), 4);
+}
+
 static void a_sealed_node_is_left(void **state)
 {
     const struct fake_fault sealed = {.path = ROLE,
@@ -506,6 +522,7 @@ int main(void)
         T(the_next_address_serves_when_one_is_dead),
         T(an_issuing_request_is_not_taken_elsewhere),
         T(other_requests_are),
+        T(a_broken_connection_is_replaced_once),
         T(a_sealed_node_is_left),
         T(a_seal_is_better_news_than_silence),
         T(nothing_listens),

@@ -2,6 +2,7 @@
 #include "world.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "leasehold/core/mem.h"
@@ -139,6 +140,8 @@ int world_wait(int rc)
         lh_provider_vault.cancel(w.op);
         return -99;
     }
+    if (w.out.err.code && getenv("LH_TEST_VERBOSE"))
+        fprintf(stderr, "%s\n", w.out.err.msg);
     return -w.out.err.code;
 }
 
@@ -179,8 +182,11 @@ int world_lease(int (*op)(struct lh_provider *p, const struct lh_secret *token,
                           struct lh_provider_op **out, struct lh_err *err),
                 const char *lease_id)
 {
+    char id[256];
+
+    snprintf(id, sizeof(id), "%s", lease_id); /* it may be that of w.out */
     forget();
-    return world_wait(op(w.p, w.app, lease_id, world_done, NULL, &w.op, &w.out.err));
+    return world_wait(op(w.p, w.app, id, world_done, NULL, &w.op, &w.out.err));
 }
 
 int world_token(int (*op)(struct lh_provider *p, const struct lh_secret *token,
