@@ -148,11 +148,11 @@ def traces(prefix, folder):
 def machine():
     """What clusters change on the machine while they run."""
     values = [(pathlib.Path("/proc/sys") / s).read_text() for s in SYSCTLS]
-    return values, [m for m in MOUNT_POINTS if os.path.exists(m)]
+    return values, [m for m in MOUNT_POINTS if pathlib.Path(m).exists()]
 
 
 def alone():
-    return not os.path.exists("/run/leasehold-bed")
+    return not pathlib.Path("/run/leasehold-bed").exists()
 
 
 def test_down_leaves_no_trace():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""HTTPS in front of HTTPS that misbehaves on request. It forwards, counts, and applies rules that may change at any time.
+"""HTTPS in front of HTTPS that misbehaves on request: it forwards, counts, and applies rules that may change.
 
     proxy = FaultProxy(("127.0.0.1", 8200), ca="ca.pem", cert="server.pem", key="server.key").start()
     proxy.add("PUT:sys/leases/renew", "status", status=500)
@@ -15,6 +15,7 @@ FILE of --rules holds one rule a line and is read again when it changes.
 
 import argparse
 import collections
+import contextlib
 import dataclasses
 import http.client
 import http.server
@@ -232,10 +233,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def finish(self):
         if self._connection is not None:
             self._connection.close()
-        try:
+        with contextlib.suppress(OSError):
             super().finish()
-        except OSError:
-            pass
 
     def log_message(self, *_):
         pass

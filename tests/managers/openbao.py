@@ -5,7 +5,6 @@ import collections
 import dataclasses
 import http.client
 import json
-import os
 import pathlib
 import shutil
 import signal
@@ -218,7 +217,7 @@ class OpenBao:
         return self.root_token_file.read_text()
 
     def api(self, method, path, body=None, *, token=None, namespace=None, headers=None, node=0, check=True, timeout=30):
-        """One request, path without /v1/. As root unless a token is given ("": none). check: raises at status >= 400."""
+        """One request, path without /v1/. As root unless a token is given ("": none). check: raises at status 400+."""
         send = {"X-Vault-Request": "true"}
         token = self.root_token if token is None else token
         if token:
@@ -362,8 +361,3 @@ class OpenBao:
     def _keep(path, text):
         path.touch(mode=0o600)
         path.write_text(text)
-
-
-def environment(bao):
-    """What the bao command needs to talk to this server."""
-    return dict(os.environ, BAO_ADDR=bao.address(), BAO_CACERT=str(bao.ca), BAO_TOKEN=bao.root_token)

@@ -95,7 +95,10 @@ class Issuer:
             "nbf": now,
             "exp": now + ttl,
             "jti": str(uuid.uuid4()),
-            "kubernetes.io": {"namespace": namespace, "serviceaccount": {"name": service_account, "uid": str(uuid.uuid4())}},
+            "kubernetes.io": {
+                "namespace": namespace,
+                "serviceaccount": {"name": service_account, "uid": str(uuid.uuid4())},
+            },
         }
         body.update(claims)
         head = {"alg": alg, "typ": "JWT"}

@@ -99,7 +99,9 @@ class PostgreSQL:
         if os.geteuid() == 0:
             argv = ["setpriv", f"--reuid={self._user}", f"--regid={self._user}", "--clear-groups", "--", *argv]
         with open(self._work.path / "initdb.log", "wb") as log:
-            done = subprocess.run([str(a) for a in argv], stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", check=False)
+            done = subprocess.run(
+                [str(a) for a in argv], stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", check=False
+            )
         handed.unlink()
         if done.returncode != 0:
             raise BedError(f"initdb failed:\n{self._work.log_tail('initdb')}")

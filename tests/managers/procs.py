@@ -18,6 +18,7 @@ import tempfile
 import threading
 import time
 
+THIS = pathlib.Path(__file__).resolve()
 MARK = "leasehold-bed"  # a folder without this file is never removed
 LEAVE = b"leave"  # what a guard is told when the folder shall stay
 CLONE_NEWNET = 0x40000000
@@ -141,7 +142,7 @@ class Guard:
 
     def __init__(self, argv):
         self._child = subprocess.Popen(
-            [sys.executable, os.path.abspath(__file__), "guard", *map(str, argv)],
+            [sys.executable, str(THIS), "guard", *map(str, argv)],
             stdin=subprocess.PIPE,
             start_new_session=True,
             cwd="/",
@@ -167,7 +168,7 @@ class Work:
         # PostgreSQL runs under another user and must be able to enter.
         self.path.chmod(0o711)
         self._children = {}
-        self._guard = Guard([sys.executable, os.path.abspath(__file__), "end", self.path])
+        self._guard = Guard([sys.executable, THIS, "end", self.path])
 
     def start(self, name, argv, *, user=None, netns=None, cwd="/", stop_signal=signal.SIGTERM):
         """Starts argv with its output in NAME.log. user: dropped to when we are root. netns: path of a namespace."""

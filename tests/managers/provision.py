@@ -7,7 +7,7 @@ from postgres import ADMIN, DATABASE
 from procs import wait_until
 
 CREATE_USER = [
-    'CREATE ROLE "{{name}}" WITH LOGIN PASSWORD \'{{password}}\' VALID UNTIL \'{{expiration}}\'; '
+    "CREATE ROLE \"{{name}}\" WITH LOGIN PASSWORD '{{password}}' VALID UNTIL '{{expiration}}'; "
     f'GRANT CONNECT ON DATABASE {DATABASE} TO "{{{{name}}}}";'
 ]
 

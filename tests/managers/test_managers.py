@@ -303,8 +303,9 @@ def test_proxy_is_told_by_a_file(manager, tmp_path):
 def scratch():
     """A folder that PostgreSQL's user may enter, unlike tmp_path."""
     with tempfile.TemporaryDirectory(prefix="leasehold-test-") as path:
-        os.chmod(path, 0o711)
-        yield pathlib.Path(path)
+        path = pathlib.Path(path)
+        path.chmod(0o711)
+        yield path
 
 
 def run_bed(scratch, *argv):
@@ -335,7 +336,9 @@ def test_command_line(scratch):
 
 
 def test_nothing_is_left_of_a_killed_run(scratch):
-    code = "import sys; from managers import Manager; m = Manager(sys.argv[1]).start(); print('up', flush=True); input()"
+    code = (
+        "import sys; from managers import Manager; m = Manager(sys.argv[1]).start(); print('up', flush=True); input()"
+    )
     with subprocess.Popen(
         [sys.executable, "-c", code, scratch / "bed"], cwd=HERE, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as child:

@@ -78,6 +78,11 @@ class Cluster:
             self._guard.dismiss()
             self._guard = None
 
+    def detach(self):
+        """From now on the cluster outlives this process; `down` ends it."""
+        self._guard.dismiss()
+        self._guard = None
+
     def __enter__(self):
         return self.up()
 
@@ -132,6 +137,10 @@ class Cluster:
     def import_image(self, *archives):
         """OCI archives to every node. Pods name them with imagePullPolicy Never."""
         _run([self.folder / "import", *(pathlib.Path(a).resolve() for a in archives)])
+
+    def ctr(self, *args, node="a"):
+        """stdout of containerd's own command, in the namespace of Kubernetes."""
+        return _run([self.folder / "ctr", node, *args]).stdout
 
     def exec(self, pod, *argv, namespace="default", container=None, input=None, check=True):
         """stdout of a command in a container."""
@@ -282,7 +291,11 @@ class Cluster:
 
 
 def _reviewer_account():
-    return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "reviewer", "namespace": "token-reviewer"}}
+    return {
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": {"name": "reviewer", "namespace": "token-reviewer"},
+    }
 
 
 def _reviewer_binding():
