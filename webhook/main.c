@@ -19,7 +19,7 @@
 #include "options.h"
 
 #define POLICY_MAX   ((size_t)1024 * 1024)
-#define REGION_BYTES ((size_t)4 * 1024 * 1024)
+#define REGION_BYTES ((size_t)256 * 1024) /* TLS keys and one API token */
 
 enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
