@@ -16,6 +16,11 @@ static int url_part(CURLU *u, CURLUPart part, unsigned flags, char **out, struct
     return 0;
 }
 
+static int not_requestable(struct lh_err *err)
+{
+    return lh_err_set(err, LH_E_INVALID, "not a URL that can be requested");
+}
+
 static int fill(CURLU *u, struct http_target *t, struct lh_err *err)
 {
     static const CURLUPart parts[] = {CURLUPART_URL, CURLUPART_SCHEME, CURLUPART_HOST,
@@ -37,8 +42,10 @@ static int fill(CURLU *u, struct http_target *t, struct lh_err *err)
     if (rc == 0) {
         t->default_port = !port;
         t->path_and_query = query ? lh_asprintf("%s?%s", path, query) : lh_strdup(path);
-        if (!t->path_and_query || !t->url || !t->scheme || !t->host || !t->port)
+        if (!t->path_and_query)
             rc = lh_err_nomem(err);
+        else if (!t->url || !t->scheme || !t->host || !t->port)
+            rc = not_requestable(err); /* "file:" has no host, others have no known port */
     }
     curl_free(path);
     curl_free(query);
@@ -76,7 +83,7 @@ int http_target_parse(const char *url, bool allow_plain, struct http_target *out
         return lh_err_nomem(err);
     if (curl_url_set(u, CURLUPART_URL, url, URL_FLAGS)) {
         curl_url_cleanup(u);
-        return lh_err_set(err, LH_E_INVALID, "not a URL that can be requested");
+        return not_requestable(err);
     }
     rc = fill(u, &t, err);
     if (rc == 0) {

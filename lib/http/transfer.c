@@ -207,6 +207,16 @@ static int no_trust(const struct lh_http_op *op, struct lh_err *err)
     return lh_err_negative(lh_err_reason(err, -LH_E_UNAVAILABLE, "CertificateInvalid"));
 }
 
+/* For whoever retries it is one more way of not reaching the server, and as curable. */
+static int unusable_identity(const struct lh_http_op *op, int rc, struct lh_err *err)
+{
+    if (rc == -LH_E_NOMEM)
+        return rc;
+    err->code = LH_E_UNAVAILABLE;
+    err->os = 0;
+    return lh_err_wrap(err, -LH_E_UNAVAILABLE, "%s:%s", op->target.host, op->target.port);
+}
+
 static int take_identity(struct lh_http_op *op, struct lh_err *err)
 {
     bool changed = false;
@@ -216,7 +226,7 @@ static int take_identity(struct lh_http_op *op, struct lh_err *err)
         return 0;
     rc = http_identity_refresh(op->h, &changed, err);
     if (rc < 0)
-        return lh_err_wrap(err, rc, "%s:%s", op->target.host, op->target.port);
+        return unusable_identity(op, rc, err);
     if (changed)
         http_pool_retire(op->h);
     if (!op->h->identity->ca)

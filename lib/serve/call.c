@@ -284,7 +284,10 @@ void lh_call_abort(struct lh_call *call)
 {
     struct conn *c = call->conn;
 
-    if (c) {
+    if (c && c->out.n > c->out_at) {
+        c->close_after = true;
+        conclude(c);
+    } else if (c) {
         c->call = NULL;
         serve_conn_kill(c);
     }

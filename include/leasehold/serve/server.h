@@ -76,7 +76,8 @@ void lh_call_begin(struct lh_call *call, int status, const char *content_type,
                    const char *extra_headers /* "K: v\r\n" or NULL */);
 void lh_call_write(struct lh_call *call, struct lh_str piece);
 void lh_call_end(struct lh_call *call);
-void lh_call_abort(struct lh_call *call); /* drops the connection without an answer */
+/* Drops the connection without an answer; what was written of one goes out first. */
+void lh_call_abort(struct lh_call *call);
 /* A request header, ASCII case ignored, the last one of that name; borrowed until the call is
  * answered; {NULL,0} if absent. */
 struct lh_str lh_call_header(const struct lh_call *call, const char *name);
