@@ -191,62 +191,69 @@ enum lh_vault_class lh_vault_classify(const struct lh_vault_reply *r, lh_json **
 
 /* sent: could a request that issues have been acted on? Only then must nobody repeat it. */
 static const struct class_row {
-    const char *name;
+    const char *name, *reason, *text;
     int code;
-    const char *reason;
     bool sent;
-    const char *text;
 } class_rows[] = {
-    [LH_VAULT_OK] = {"ok", 0, NULL, false, ""},
-    [LH_VAULT_TOKEN_DEAD] = {"token dead", LH_E_EXPIRED, LH_REASON_TokenExpired, false,
-                             "the manager does not know the token (any more)"},
-    [LH_VAULT_DENIED] = {"denied", LH_E_DENIED, LH_REASON_PermissionDenied, false,
+    [LH_VAULT_OK] = {"ok", NULL, "", 0, false},
+    [LH_VAULT_TOKEN_DEAD] = {"token dead", LH_REASON_TokenExpired,
+                             "the manager does not know the token (any more)", LH_E_EXPIRED, false},
+    [LH_VAULT_DENIED] = {"denied", LH_REASON_PermissionDenied,
                          "denied by the manager: let the role's policy allow it, and check that "
-                         "the mount exists"},
-    [LH_VAULT_NOT_FOUND] = {"not found", LH_E_NOTFOUND, LH_REASON_PathNotFound, false,
-                            "the manager has nothing at this path"},
-    [LH_VAULT_NO_MOUNT] = {"no mount", LH_E_NOTFOUND, LH_REASON_PathNotFound, false,
+                         "the mount exists",
+                         LH_E_DENIED, false},
+    [LH_VAULT_NOT_FOUND] = {"not found", LH_REASON_PathNotFound,
+                            "the manager has nothing at this path", LH_E_NOTFOUND, false},
+    [LH_VAULT_NO_MOUNT] = {"no mount", LH_REASON_PathNotFound,
                            "no secrets engine is mounted there: check the path's first segment and "
-                           "the store's namespace"},
-    [LH_VAULT_NO_ROLE] = {"no role", LH_E_NOTFOUND, LH_REASON_PathNotFound, false,
-                          "the secrets engine knows no such role"},
-    [LH_VAULT_DELETED] = {"deleted", LH_E_NOTFOUND, LH_REASON_SecretDeleted, false,
-                          "this version was deleted: undelete it or write a new one"},
-    [LH_VAULT_DESTROYED] = {"destroyed", LH_E_NOTFOUND, LH_REASON_SecretDeleted, false,
-                            "this version was destroyed: write a new one"},
-    [LH_VAULT_KV2_PATH] = {"KV v2 path", LH_E_NOTFOUND, LH_REASON_KVVersionMismatch, false,
+                           "the store's namespace",
+                           LH_E_NOTFOUND, false},
+    [LH_VAULT_NO_ROLE] = {"no role", LH_REASON_PathNotFound,
+                          "the secrets engine knows no such role", LH_E_NOTFOUND, false},
+    [LH_VAULT_DELETED] = {"deleted", LH_REASON_SecretDeleted,
+                          "this version was deleted: undelete it or write a new one", LH_E_NOTFOUND,
+                          false},
+    [LH_VAULT_DESTROYED] = {"destroyed", LH_REASON_SecretDeleted,
+                            "this version was destroyed: write a new one", LH_E_NOTFOUND, false},
+    [LH_VAULT_KV2_PATH] = {"KV v2 path", LH_REASON_KVVersionMismatch,
                            "the mount is KV v2, and where it begins could not be asked: put it "
-                           "into the store's kv2Mounts"},
-    [LH_VAULT_NO_LEASE] = {"no lease", LH_E_EXPIRED, LH_REASON_LeaseExpired, false,
-                           "the manager does not know the lease (any more)"},
-    [LH_VAULT_BAD_REQUEST] = {"bad request", LH_E_INVALID, LH_REASON_RequestInvalid, false,
-                              "the manager refuses the request: check path and params"},
-    [LH_VAULT_BAD_METHOD] = {"bad method", LH_E_INVALID, LH_REASON_RequestInvalid, false,
+                           "into the store's kv2Mounts",
+                           LH_E_NOTFOUND, false},
+    [LH_VAULT_NO_LEASE] = {"no lease", LH_REASON_LeaseExpired,
+                           "the manager does not know the lease (any more)", LH_E_EXPIRED, false},
+    [LH_VAULT_BAD_REQUEST] = {"bad request", LH_REASON_RequestInvalid,
+                              "the manager refuses the request: check path and params",
+                              LH_E_INVALID, false},
+    [LH_VAULT_BAD_METHOD] = {"bad method", LH_REASON_RequestInvalid,
                              "the manager refuses the method: a path that wants a write needs "
-                             "params, others must not have them"},
-    [LH_VAULT_LAGS] = {"lags", LH_E_BUSY, LH_REASON_RateLimited, false,
-                       "the standby lags behind and did not forward the request"},
-    [LH_VAULT_LIMITED] = {"limited", LH_E_BUSY, LH_REASON_RateLimited, false,
-                          "the manager's rate limit is reached"},
-    [LH_VAULT_SEALED] = {"sealed", LH_E_UNAVAILABLE, LH_REASON_Sealed, false,
-                         "the manager is sealed"},
-    [LH_VAULT_UNINITIALISED] = {"uninitialised", LH_E_UNAVAILABLE, LH_REASON_Sealed, false,
-                                "the manager is not initialised"},
-    [LH_VAULT_NO_ACTIVE] = {"no active node", LH_E_UNAVAILABLE, LH_REASON_Unreachable, false,
-                            "the manager's cluster has no active node"},
-    [LH_VAULT_LOCKED] = {"locked", LH_E_UNAVAILABLE, LH_REASON_ManagerError, false,
-                         "the manager does not serve this now"},
-    [LH_VAULT_SERVER_ERROR] = {"server error", LH_E_UNAVAILABLE, LH_REASON_ManagerError, true,
-                               "the manager failed"},
-    [LH_VAULT_GATEWAY] = {"gateway", LH_E_UNAVAILABLE, LH_REASON_Unreachable, true,
-                          "something in front of the manager answered in its place"},
-    [LH_VAULT_REDIRECT] = {"redirect", LH_E_DENIED, LH_REASON_AddressNotAllowed, false,
-                           "redirected to an address that the store does not list"},
-    [LH_VAULT_NOT_JSON] = {"not JSON", LH_E_UNAVAILABLE, LH_REASON_ManagerError, true,
+                             "params, others must not have them",
+                             LH_E_INVALID, false},
+    [LH_VAULT_LAGS] = {"lags", LH_REASON_RateLimited,
+                       "the standby lags behind and did not forward the request", LH_E_BUSY, false},
+    [LH_VAULT_LIMITED] = {"limited", LH_REASON_RateLimited, "the manager's rate limit is reached",
+                          LH_E_BUSY, false},
+    [LH_VAULT_SEALED] = {"sealed", LH_REASON_Sealed, "the manager is sealed", LH_E_UNAVAILABLE,
+                         false},
+    [LH_VAULT_UNINITIALISED] = {"uninitialised", LH_REASON_Sealed, "the manager is not initialised",
+                                LH_E_UNAVAILABLE, false},
+    [LH_VAULT_NO_ACTIVE] = {"no active node", LH_REASON_Unreachable,
+                            "the manager's cluster has no active node", LH_E_UNAVAILABLE, false},
+    [LH_VAULT_LOCKED] = {"locked", LH_REASON_ManagerError, "the manager does not serve this now",
+                         LH_E_UNAVAILABLE, false},
+    [LH_VAULT_SERVER_ERROR] = {"server error", LH_REASON_ManagerError, "the manager failed",
+                               LH_E_UNAVAILABLE, true},
+    [LH_VAULT_GATEWAY] = {"gateway", LH_REASON_Unreachable,
+                          "something in front of the manager answered in its place",
+                          LH_E_UNAVAILABLE, true},
+    [LH_VAULT_REDIRECT] = {"redirect", LH_REASON_AddressNotAllowed,
+                           "redirected to an address that the store does not list", LH_E_DENIED,
+                           false},
+    [LH_VAULT_NOT_JSON] = {"not JSON", LH_REASON_ManagerError,
                            "the answer is not the manager's JSON: a proxy or a portal in between, "
-                           "or a path that gives raw bytes"},
-    [LH_VAULT_STRANGE] = {"strange", LH_E_UNAVAILABLE, LH_REASON_ManagerError, true,
-                          "an answer that the manager does not give"},
+                           "or a path that gives raw bytes",
+                           LH_E_UNAVAILABLE, true},
+    [LH_VAULT_STRANGE] = {"strange", LH_REASON_ManagerError,
+                          "an answer that the manager does not give", LH_E_UNAVAILABLE, true},
 };
 
 const char *lh_vault_class_name(enum lh_vault_class c)
@@ -311,8 +318,8 @@ static const struct login_row {
 int lh_vault_login_error(enum lh_vault_class c, const struct lh_vault_reply *r, const lh_json *json,
                          const struct lh_vault_login_facts *facts, struct lh_err *err)
 {
-    static const struct class_row refused = {"login refused", LH_E_DENIED, LH_REASON_LoginFailed,
-                                             false, ""};
+    static const struct class_row refused = {"login refused", LH_REASON_LoginFailed, "",
+                                             LH_E_DENIED, false};
     const struct login_row *row = login_rows;
     char words[WORDS_MAX], what[320];
 
