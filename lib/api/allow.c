@@ -146,7 +146,7 @@ int lh_allow_namespace(const struct lh_store *s, const struct lh_namespace *ns, 
 static int pattern_allows(const char *pattern, char *const *mounts, const struct lh_subject *who,
                           const char *text, char **expanded, bool *out, struct lh_err *err)
 {
-    lh_auto_free char *p = NULL, *plain = NULL, *np = NULL, *nt = NULL;
+    lh_auto_free char *p = NULL, *np = NULL, *nt = NULL;
     int rc;
 
     rc = lh_subject_expand(who, pattern, &p, err);
