@@ -10,27 +10,27 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "manager
 
 
 @pytest.fixture
-def leasehold(bin_dir):
-    """Path of the command line program."""
-    program = bin_dir / "leasehold"
-    if not program.exists():
-        pytest.skip(f"{program} is not built")
-    return program
+def workload(bin_dir, manager, tmp_path):
+    """A projection to be filled from the manager by the agent: a workload.Workload."""
+    from workload import made
+
+    with made(bin_dir, "agent", manager, tmp_path) as w:
+        yield w
 
 
-@pytest.fixture
-def workload(leasehold, manager, tmp_path):
-    """A projection to be filled from the manager by `leasehold run`: a workload.Workload."""
-    from workload import Workload
+@pytest.fixture(params=["run", "agent"])
+def either(request, bin_dir, manager, tmp_path):
+    """The same by `leasehold run` and by the agent."""
+    from workload import made
 
-    with Workload(leasehold, manager, tmp_path) as w:
+    with made(bin_dir, request.param, manager, tmp_path) as w:
         yield w
 
 
 @pytest.fixture
-def ha_workload(leasehold, ha_manager, tmp_path):
-    """The same with a manager of three raft nodes."""
-    from workload import Workload
+def ha_workload(bin_dir, ha_manager, tmp_path):
+    """The agent with a manager of three raft nodes."""
+    from workload import made
 
-    with Workload(leasehold, ha_manager, tmp_path) as w:
+    with made(bin_dir, "agent", ha_manager, tmp_path) as w:
         yield w

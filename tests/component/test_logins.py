@@ -2,6 +2,7 @@
 """Each way to log in, at a real OpenBao over TLS."""
 
 import pytest
+from workload import made
 
 SECRET = ("app", "kv/app/s1")
 
@@ -11,31 +12,31 @@ def login_paths(bao, mark):
     return {path for operation, path in bao.requests(mark) if path.endswith("/login")}
 
 
-def test_jwt(workload, bao):
+def test_jwt(either, bao):
     mark = bao.audit_mark()
-    workload.items(SECRET)
-    assert workload.once().returncode == 0, workload.log_text()
-    assert workload.text("app/username") == "user1"
+    either.items(SECRET)
+    assert either.once().returncode == 0, either.log_text()
+    assert either.text("app/username") == "user1"
     assert login_paths(bao, mark) == {"auth/jwt/login"}
 
 
-def test_jwt_with_placeholders_for_its_own_account_only(workload):
-    workload.items(SECRET)
+def test_jwt_with_placeholders_for_its_own_account_only(either):
+    either.items(SECRET)
     own = {"mount": "jwt", "role": "{namespace}-{serviceAccount}", "audience": "vault"}
-    workload.store({"jwt": own})
-    assert workload.once().returncode == 0, workload.log_text()
-    workload.store({"jwt": {**own, "role": "default-default"}})
-    workload.start().wait_for_reason("LoginFailed")
+    either.store({"jwt": own})
+    assert either.once().returncode == 0, either.log_text()
+    either.store({"jwt": {**own, "role": "default-default"}})
+    either.start().wait_for_reason("LoginFailed")
 
 
-def test_jwt_in_a_namespace_of_the_manager(workload):
-    workload.items(SECRET)
-    workload.store(namespace="team-a")
-    assert workload.once().returncode == 0, workload.log_text()
-    assert workload.text("app/namespace") == "team-a"
+def test_jwt_in_a_namespace_of_the_manager(either):
+    either.items(SECRET)
+    either.store(namespace="team-a")
+    assert either.once().returncode == 0, either.log_text()
+    assert either.text("app/namespace") == "team-a"
 
 
-def test_kubernetes(workload, manager):
+def test_kubernetes(either, manager):
     from managers import configure_kubernetes
     from tokenreview import TokenReviews
 
@@ -46,49 +47,57 @@ def test_kubernetes(workload, manager):
         configure_kubernetes(
             bao, "kubernetes", reviews.url, bao.authority.ca.read_text(), manager.issuer.token(), {"app": role}
         )
-        workload.items(SECRET)
-        workload.store({"kubernetes": {"mount": "kubernetes", "role": "app", "audience": "vault"}})
-        assert workload.once().returncode == 0, workload.log_text()
-        assert workload.text("app/username") == "user1"
+        either.items(SECRET)
+        either.store({"kubernetes": {"mount": "kubernetes", "role": "app", "audience": "vault"}})
+        assert either.once().returncode == 0, either.log_text()
+        assert either.text("app/username") == "user1"
         assert reviews.seen
 
 
-def test_approle(workload, manager):
+def test_approle(either, manager):
     role_id, secret_id = manager.approle("agent")
     reference = {"name": "approle", "key": "secret.id"}
-    workload.store({"appRole": {"mount": "approle", "roleId": role_id, "secretIdRef": reference}})
-    workload.secret("approle", secret_id=secret_id.encode())
-    workload.items(SECRET)
-    assert workload.once(jwt=False).returncode == 0, workload.log_text()
-    assert workload.text("app/username") == "user1"
+    either.store({"appRole": {"mount": "approle", "roleId": role_id, "secretIdRef": reference}})
+    either.secret("approle", secret_id=secret_id.encode())
+    either.items(SECRET)
+    assert either.once().returncode == 0, either.log_text()
+    assert either.text("app/username") == "user1"
 
 
-def test_cert(workload, manager, bao):
+def test_cert(either, manager, bao):
     mark = bao.audit_mark()
     cert, key = manager.client_certificate
-    workload.store({"cert": {"mount": "cert", "role": "app", "secretRef": {"name": "client"}}})
-    workload.secret("client", tls_crt=cert.read_bytes(), tls_key=key.read_bytes())
-    workload.items(SECRET)
-    assert workload.once(jwt=False).returncode == 0, workload.log_text()
-    assert workload.text("app/username") == "user1"
+    either.store({"cert": {"mount": "cert", "role": "app", "secretRef": {"name": "client"}}})
+    either.secret("client", tls_crt=cert.read_bytes(), tls_key=key.read_bytes())
+    either.items(SECRET)
+    assert either.once().returncode == 0, either.log_text()
+    assert either.text("app/username") == "user1"
     assert login_paths(bao, mark) == {"auth/cert/login"}
 
 
-@pytest.mark.parametrize("source", ["secret", "flag"])
-def test_token(workload, manager, bao, source):
+def test_token(either, manager, bao):
     token = manager.login_approle()["client_token"].encode()
     mark = bao.audit_mark()
-    workload.store({"token": {"secretRef": {"name": "token", "key": "token"}}})
-    workload.items(SECRET)
-    flags = []
-    if source == "secret":
-        workload.secret("token", token=token)
-    else:
-        flags = ["--auth-token-file", workload.private("token", token + b"\n")]
-    assert workload.once(*flags, jwt=False).returncode == 0, workload.log_text()
-    assert workload.text("app/username") == "user1"
+    either.store({"token": {"secretRef": {"name": "token", "key": "token"}}})
+    either.secret("token", token=token + b"\n")
+    either.items(SECRET)
+    assert either.once().returncode == 0, either.log_text()
+    assert either.text("app/username") == "user1"
     assert login_paths(bao, mark) == set()
     assert ("read", "auth/token/lookup-self") in bao.requests(mark)
+
+
+@pytest.mark.parametrize(("method", "flag"), [("token", "--auth-token-file"), ("jwt", "--auth-jwt-file")])
+def test_a_flag_replaces_the_credential(bin_dir, manager, tmp_path, method, flag):
+    with made(bin_dir, "run", manager, tmp_path) as run:
+        run.items(SECRET)
+        credential = manager.issuer.token("shop", "shop")
+        if method == "token":
+            run.store({"token": {"secretRef": {"name": "not-there", "key": "token"}}})
+            credential = manager.login_approle()["client_token"]
+        done = run.once(flag, run.private("credential", credential.encode()))
+        assert done.returncode == 0, run.log_text()
+        assert run.text("app/username") == "user1"
 
 
 @pytest.mark.parametrize(
@@ -99,18 +108,19 @@ def test_token(workload, manager, bao, source):
         ({"mount": "jwt", "role": "default-default", "audience": "vault"}, "bound_subject"),
     ],
 )
-def test_a_refused_login_says_what_to_check(workload, auth, hint):
-    workload.items(SECRET)
-    workload.store({"jwt": auth})
-    workload.start().wait_for_reason("LoginFailed")
-    assert hint in workload.log_text()
-    assert not workload.has("app/username")
-    assert workload.alive()
+def test_a_refused_login_says_what_to_check(either, auth, hint):
+    either.items(SECRET)
+    either.store({"jwt": auth})
+    either.start().wait_for_reason("LoginFailed")
+    assert hint in either.log_text()
+    assert not either.has("app/username")
+    assert either.alive()
 
 
-def test_nothing_of_a_credential_is_logged(workload, manager):
-    jwt = manager.issuer.token("shop", "shop", ttl=-600)
-    workload.items(SECRET)
-    workload.start("--auth-jwt-file", workload.private("old", jwt.encode()), jwt=False).wait_for_reason("LoginFailed")
-    for part in jwt.split("."):
-        assert part not in workload.log_text()
+def test_nothing_of_a_credential_is_logged(either, manager):
+    old = manager.issuer.token("shop", "shop", ttl=-600)
+    either.jwt = lambda: old
+    either.items(SECRET)
+    either.start().wait_for_reason("LoginFailed")
+    for part in old.split("."):
+        assert part not in either.log_text()

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One store, one projection, and `leasehold run` that keeps its files."""
+"""One store, one projection, and a program that keeps its files: `leasehold run`, or the agent as in a Pod."""
 
 import base64
 import json
-import os
 import signal
 import subprocess
 
+import pytest
 from procs import wait_until
 
 NAMESPACE = "shop"
@@ -14,16 +14,18 @@ JWT = {"jwt": {"mount": "jwt", "role": "app", "audience": "vault"}}
 
 
 class Workload:
+    """What both programs have in common. Files of the store's credentials are made when the program starts."""
+
     def __init__(self, program, manager, folder):
         self.program = program
         self.manager = manager
         self.folder = folder
         self.root = folder / "root"
         self.log = folder / "run.log"
-        self._stores = folder / "stores"
+        self._store = self._projection = None
+        self._secrets = {}
         self._process = None
         self.root.mkdir()
-        self._stores.mkdir()
         self.store()
 
     def __enter__(self):
@@ -44,66 +46,33 @@ class Workload:
             **vault,
             "auth": auth or JWT,
         }
-        self._write(
-            self._stores / "store.yaml",
-            {
-                "apiVersion": "leasehold.dev/v1alpha1",
-                "kind": "SecretStore",
-                "metadata": {"name": "vault", "namespace": NAMESPACE},
-                "spec": {"vault": block, **(spec or {})},
-            },
-        )
+        self._store = {"vault": block, **(spec or {})}
 
     def secret(self, name, **data):
-        """A Kubernetes Secret that the store refers to."""
-        self._write(
-            self._stores / f"secret-{name}.yaml",
-            {
-                "apiVersion": "v1",
-                "kind": "Secret",
-                "metadata": {"name": name, "namespace": NAMESPACE},
-                "data": {k.replace("_", "."): base64.b64encode(v).decode() for k, v in data.items()},
-            },
-        )
+        """A Kubernetes Secret that the store refers to; tls_key is its key tls.key."""
+        self._secrets[name] = {k.replace("_", "."): v for k, v in data.items()}
 
     def items(self, *items, **spec):
         """The projection's items: ("name", "path") or a dict of fields. spec: more members of its spec."""
         listed = [i if isinstance(i, dict) else {"name": i[0], "path": i[1]} for i in items]
-        self._write(
-            self.folder / "projection.yaml",
-            {
-                "apiVersion": "leasehold.dev/v1alpha1",
-                "kind": "SecretProjection",
-                "metadata": {"name": "app", "namespace": NAMESPACE},
-                "spec": {
-                    "storeRef": {"kind": "SecretStore", "name": "vault"},
-                    "serviceAccountName": "shop",
-                    "items": listed,
-                    **spec,
-                },
-            },
-        )
+        self._projection = {
+            "storeRef": {"kind": "SecretStore", "name": "vault"},
+            "serviceAccountName": "shop",
+            "items": listed,
+            **spec,
+        }
 
     # -- running
 
-    def argv(self, *flags, jwt=True):
-        argv = [self.program, "run", "-f", self.folder / "projection.yaml", "--stores", self._stores]
-        argv += ["--root", self.root, *flags]
-        if jwt:
-            token = self._private("jwt", self.manager.issuer.token(NAMESPACE, "shop").encode())
-            argv += ["--auth-jwt-file", token]
-        return [str(a) for a in argv]
-
-    def once(self, *flags, jwt=True, timeout=30):
+    def once(self, *flags, timeout=30):
         """Fetch, publish, end. The finished process; its standard error is in self.log."""
+        argv = self.argv("--once", *map(str, flags))
         with open(self.log, "wb") as log:
-            return subprocess.run(
-                self.argv("--once", *flags, jwt=jwt), stdin=subprocess.DEVNULL, stderr=log, timeout=timeout, check=False
-            )
+            return subprocess.run(argv, stdin=subprocess.DEVNULL, stderr=log, timeout=timeout, check=False)
 
-    def start(self, *flags, jwt=True):
+    def start(self):
         with open(self.log, "wb") as log:
-            self._process = subprocess.Popen(self.argv(*flags, jwt=jwt), stdin=subprocess.DEVNULL, stderr=log)
+            self._process = subprocess.Popen(self.argv(), stdin=subprocess.DEVNULL, stderr=log)
         return self
 
     def alive(self):
@@ -118,6 +87,10 @@ class Workload:
         if self.alive():
             self._process.kill()
             self._process.wait()
+
+    def jwt(self):
+        """What stands in the ServiceAccount token's file; a test may replace it."""
+        return self.manager.issuer.token(NAMESPACE, "shop")
 
     # -- what came of it
 
@@ -154,18 +127,69 @@ class Workload:
     def wait_for_reason(self, reason, seconds=15):
         wait_until(f"{reason}; the log ends:\n{self.log_text()[-2000:]}", lambda: reason in self.reasons(), seconds)
 
-    def _private(self, name, data):
+    def private(self, name, data):
+        """A file that only we read; its path."""
         path = self.folder / name
+        path.parent.mkdir(exist_ok=True)
         path.touch(mode=0o600)
         path.write_bytes(data)
         return path
 
-    def private(self, name, data):
-        """A file that only we read; its path."""
-        return self._private(name, data)
+
+class Run(Workload):
+    """`leasehold run`."""
+
+    def argv(self, *flags):
+        stores = self.folder / "stores"
+        stores.mkdir(exist_ok=True)
+        self._object(stores / "store.yaml", "SecretStore", "vault", spec=self._store)
+        for name, data in self._secrets.items():
+            encoded = {k: base64.b64encode(v).decode() for k, v in data.items()}
+            self._object(stores / f"{name}.yaml", "Secret", name, "v1", data=encoded)
+        self._object(self.folder / "projection.yaml", "SecretProjection", "app", spec=self._projection)
+        argv = [self.program, "run", "-f", self.folder / "projection.yaml", "--stores", stores, "--root", self.root]
+        if {"jwt", "kubernetes"} & self._store["vault"]["auth"].keys():
+            argv += ["--auth-jwt-file", self.private("jwt", self.jwt().encode())]
+        return [str(a) for a in (*argv, *flags)]
 
     @staticmethod
-    def _write(path, document):
-        temporary = path.with_suffix(".new")
-        temporary.write_text(json.dumps(document, indent=1))
-        os.replace(temporary, path)
+    def _object(path, kind, name, version="leasehold.dev/v1alpha1", **members):
+        metadata = {"name": name, "namespace": NAMESPACE}
+        path.write_text(json.dumps({"apiVersion": version, "kind": kind, "metadata": metadata, **members}, indent=1))
+
+
+class Agent(Workload):
+    """leasehold-agent with the configuration that the webhook writes and the volumes that kubelet mounts."""
+
+    def argv(self, *flags):
+        state = self.folder / "state"
+        state.mkdir(mode=0o700, exist_ok=True)
+        config = {
+            "version": 1,
+            "mode": "sidecar",
+            "cluster": "bed",
+            "namespace": NAMESPACE,
+            "serviceAccount": "shop",
+            "pod": "app-0",
+            "store": {"kind": "SecretStore", "name": "vault", "namespace": NAMESPACE, "spec": self._store},
+            "projection": {"name": "app", "spec": self._projection},
+            "mountPath": str(self.root),
+            "statePath": str(state),
+            "defaultMode": "0440",
+        }
+        for name, data in self._secrets.items():
+            for key, value in data.items():
+                self.private(f"{name}/{key}", value)
+            config["credentialPath"] = str(self.folder / name)
+        if {"jwt", "kubernetes"} & self._store["vault"]["auth"].keys():
+            config["tokenFile"] = str(self.private("jwt", self.jwt().encode()))
+        return [str(self.program), "--config", str(self.private("config.json", json.dumps(config).encode())), *flags]
+
+
+def made(bin_dir, kind, manager, folder):
+    """A workload of this kind, or a skipped test where the program is not built."""
+    name, workload = {"run": ("leasehold", Run), "agent": ("leasehold-agent", Agent)}[kind]
+    program = bin_dir / name
+    if not program.exists():
+        pytest.skip(f"{program} is not built")
+    return workload(program, manager, folder)

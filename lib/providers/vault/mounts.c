@@ -80,3 +80,57 @@ const char *lh_vault_mounts_listed(const struct lh_provider *p, const char *path
             best = *m;
     return best;
 }
+
+bool lh_vault_mounts_join(struct lh_provider_op *op, const char *listed, lh_timer_fn resume)
+{
+    struct lh_provider *p = op->p;
+
+    for (struct lh_provider_op *o = p->ops; o; o = o->next) {
+        if (o->asks != listed)
+            continue;
+        /* Without a timer it asks for itself: more work, no harm. */
+        if (!p->wake && lh_timer_new(p->loop, resume, p, &p->wake, NULL) < 0)
+            return false;
+        op->awaits = listed;
+        return true;
+    }
+    return false;
+}
+
+void lh_vault_mounts_wake(struct lh_provider_op *op, const struct lh_err *err, bool hidden)
+{
+    const char *listed = op->asks;
+    bool any = false;
+
+    op->asks = NULL;
+    for (struct lh_provider_op *o = op->p->ops; listed && o; o = o->next) {
+        if (o->awaits != listed)
+            continue;
+        o->awaits = NULL;
+        o->woken = true;
+        o->hidden = hidden;
+        if (err)
+            o->refused = *err;
+        any = true;
+    }
+    if (any)
+        lh_timer_in(op->p->wake, 0);
+}
+
+struct lh_provider_op *lh_vault_mounts_next(struct lh_provider *p)
+{
+    struct lh_provider_op *next = NULL;
+
+    for (struct lh_provider_op *o = p->ops; o; o = o->next) {
+        if (!o->woken)
+            continue;
+        if (next) {
+            lh_timer_in(p->wake, 0);
+            break;
+        }
+        next = o;
+    }
+    if (next)
+        next->woken = false;
+    return next;
+}

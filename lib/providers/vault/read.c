@@ -20,6 +20,7 @@ static void read_answered(struct lh_provider_op *op, const struct lh_vault_answe
                           const struct lh_err *err);
 static void mount_answered(struct lh_provider_op *op, const struct lh_vault_answer *ans,
                            const struct lh_err *err);
+static void resume(void *arg);
 
 static int check_allowed(const struct lh_provider *p, const char *path, struct lh_err *err)
 {
@@ -156,17 +157,47 @@ static int read_known(struct lh_provider_op *op, const struct lh_vault_mount *m,
     return rc < 0 ? rc : send_read(op, m->kv2 ? m->path : NULL, err);
 }
 
+static int ask_listed(struct lh_provider_op *op, const char *listed, struct lh_err *err)
+{
+    if (lh_vault_mounts_join(op, listed, resume))
+        return 0;
+    op->asks = listed;
+    return ask_mount(op, err);
+}
+
 static int begin(struct lh_provider_op *op, struct lh_err *err)
 {
     const struct lh_vault_mount *m = lh_vault_mounts_find(op->p, op->path);
+    const char *listed = lh_vault_mounts_listed(op->p, op->path);
 
     if (op->params)
         return send_write(op, err);
     if (m)
         return read_known(op, m, err);
-    if (lh_vault_mounts_listed(op->p, op->path) || op->version > 0)
+    if (op->hidden)
+        return send_read(op, listed, err);
+    if (listed)
+        return ask_listed(op, listed, err);
+    if (op->version > 0)
         return ask_mount(op, err);
     return send_read(op, NULL, err);
+}
+
+/* One read a turn: what it calls may close the provider. */
+static void resume(void *arg)
+{
+    struct lh_provider_op *op = lh_vault_mounts_next(arg);
+    struct lh_err err = {0};
+
+    if (!op)
+        return;
+    if (op->refused.code) {
+        err = op->refused;
+        lh_vault_op_finish(op, NULL, &err);
+        return;
+    }
+    if (begin(op, &err) < 0)
+        lh_vault_op_finish(op, NULL, &err);
 }
 
 static void finish_refused(struct lh_provider_op *op)
@@ -184,18 +215,19 @@ static int assume(struct lh_provider_op *op, struct lh_err *err)
     return send_read(op, listed, err);
 }
 
-static int learn(struct lh_provider_op *op, const struct lh_vault_answer *ans, bool *news,
-                 struct lh_vault_mount **out, struct lh_err *err)
+/* False where the answer does not say what mount it is, or there is no memory to keep it. */
+static bool learn(struct lh_provider_op *op, const struct lh_vault_answer *ans, bool *news,
+                  struct lh_vault_mount **out)
 {
     struct lh_vault_mount_fact fact;
-    int rc = lh_vault_answer_mount(ans->json, lh_str(op->path), &fact, err);
 
-    if (rc < 0)
-        return rc;
+    if (ans->class != LH_VAULT_OK ||
+        lh_vault_answer_mount(ans->json, lh_str(op->path), &fact, NULL) < 0)
+        return false;
     /* The path as it was sent may have been KV v2's already. */
     *news = fact.kv2 != op->kv2 &&
             !(fact.kv2 && strncmp(op->path + fact.path.n, "data/", 5) == 0 && op->version == 0);
-    return lh_vault_mounts_put(op->p, &fact, out, err);
+    return lh_vault_mounts_put(op->p, &fact, out, NULL) == 0;
 }
 
 static bool refused_to_say(enum lh_vault_class c)
@@ -210,29 +242,24 @@ static void mount_answered(struct lh_provider_op *op, const struct lh_vault_answ
     bool after_refusal = op->refused.code != 0;
     struct lh_vault_mount *m = NULL;
     struct lh_err mine = {0};
-    bool news = false;
+    bool news = false, known = false;
     int rc;
 
+    if (!err && lh_vault_check(op, ans, &mine) < 0 && !refused_to_say(ans->class))
+        err = &mine;
+    if (!err)
+        known = learn(op, ans, &news, &m);
+    lh_vault_mounts_wake(op, err, !known);
     if (err) {
         lh_vault_op_finish(op, NULL, err);
         return;
     }
-    rc = lh_vault_check(op, ans, &mine);
-    if (rc == 0 && learn(op, ans, &news, &m, &mine) == 0) {
-        if (after_refusal && !news) {
-            finish_refused(op);
-            return;
-        }
-        rc = read_known(op, m, &mine);
-    } else if (rc < 0 && !refused_to_say(ans->class)) {
-        lh_vault_op_finish(op, NULL, &mine);
-        return;
-    } else if (after_refusal) {
+    if (after_refusal && !news) {
         finish_refused(op);
         return;
-    } else {
-        rc = assume(op, &mine);
     }
+    mine = (struct lh_err){0};
+    rc = known ? read_known(op, m, &mine) : assume(op, &mine);
     if (rc < 0)
         lh_vault_op_finish(op, NULL, &mine);
 }

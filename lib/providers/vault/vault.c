@@ -89,6 +89,7 @@ static void vault_close(struct lh_provider *p)
         return;
     while (p->ops)
         lh_vault_op_free(p->ops);
+    lh_timer_free(p->wake);
     lh_http_free(p->http);
     lh_vault_mounts_done(p);
     lh_free(p->index);
@@ -204,6 +205,7 @@ static void release(struct lh_provider_op *op)
 void lh_vault_op_free(struct lh_provider_op *op)
 {
     unlink_op(op);
+    lh_vault_mounts_wake(op, NULL, false);
     lh_http_cancel(op->http);
     if (op->credential)
         op->p->id.credential->cancel(op->credential);

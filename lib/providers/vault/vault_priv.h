@@ -31,6 +31,8 @@ struct lh_provider {
     struct lh_vault_mount *mounts;
     size_t n_mounts;
     struct lh_provider_op *ops;
+    struct lh_timer
+        *wake; /* reads that waited for another's mount look-up go on; NULL until needed */
 };
 
 /* A good or bad answer of the manager, classified. Borrowed for the step. */
@@ -88,7 +90,10 @@ struct lh_provider_op {
     lh_json *params;
     int64_t version;
     bool kv2, looked_up;
-    struct lh_err refused; /* of the first try, while the mount is looked up */
+    const char *asks, *awaits; /* the entry of kv2Mounts that is looked up, by us or another read */
+    bool woken;                /* the other read's look-up ended */
+    bool hidden;               /* the other read learned that the server does not say */
+    struct lh_err refused;     /* of the first try or of the other read's look-up */
 };
 
 /* vault.c */
@@ -128,6 +133,14 @@ void lh_vault_mounts_forget(struct lh_provider *p, const struct lh_vault_mount *
 void lh_vault_mounts_done(struct lh_provider *p);
 /* The longest entry of kv2Mounts that holds path, or NULL. */
 const char *lh_vault_mounts_listed(const struct lh_provider *p, const char *path);
+
+/* Reads that arrive while a mount of kv2Mounts is looked up wait for that one answer. join: true if
+ * op waits now, and resume runs later from the loop. wake: the look-up of op ended, or op itself:
+ * with an error, without a word of the server (hidden), or well. */
+bool lh_vault_mounts_join(struct lh_provider_op *op, const char *listed, lh_timer_fn resume);
+void lh_vault_mounts_wake(struct lh_provider_op *op, const struct lh_err *err, bool hidden);
+/* The next read to go on, NULL if there is none; when there are more, resume will run again. */
+struct lh_provider_op *lh_vault_mounts_next(struct lh_provider *p);
 
 /* ops, one file a group */
 int lh_vault_login(struct lh_provider *p, lh_prov_done_fn done, void *arg,

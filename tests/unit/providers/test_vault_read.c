@@ -218,6 +218,96 @@ static void a_mount_look_up_that_fails_ends_the_read(void **state)
     assert_int_equal(world_read(w.app, "secret/app/db", NULL, 0), 0);
 }
 
+/* Reads that start together, as an engine's do. */
+static int read_together(unsigned n, bool cancel_first)
+{
+    struct lh_provider_op *ops[4] = {NULL};
+    bool done = false;
+
+    memset(&w.out, 0, sizeof(w.out));
+    for (unsigned i = 0; i < n; i++) {
+        const struct lh_read_request req = {.path = i % 2 ? "secret/data/app/db" : "secret/app/db"};
+
+        if (lh_provider_vault.read(w.p, w.app, &req, world_done, NULL, &ops[i], &w.out.err) < 0)
+            return -1;
+    }
+    if (cancel_first) {
+        lh_provider_vault.cancel(ops[0]);
+        n--;
+    }
+    while (!done && lh_test_run_until_set(w.loop, &w.out.done)) {
+        done = w.out.calls == (int)n;
+        w.out.done = done;
+        lh_loop_turn(w.loop, 1);
+    }
+    return w.out.calls;
+}
+
+static void reads_that_start_together_share_one_look_up(void **state)
+{
+    (void)state;
+    fake_manager_kv_put(w.m, "secret/app/db", "{\"password\":\"one\"}");
+    assert_int_equal(world_open(NULL), 0);
+    assert_int_equal(read_together(4, false), 4);
+    assert_int_equal(w.out.err.code, 0);
+    assert_int_equal(requests(LOOKUPS), 1);
+    assert_int_equal(requests("secret/data/app/db"), 4);
+}
+
+static void they_go_on_when_the_first_is_cancelled(void **state)
+{
+    (void)state;
+    fake_manager_kv_put(w.m, "secret/app/db", "{\"password\":\"one\"}");
+    assert_int_equal(world_open(NULL), 0);
+    assert_int_equal(read_together(4, true), 3);
+    assert_int_equal(w.out.err.code, 0);
+    assert_int_equal(requests("secret/data/app/db"), 3);
+}
+
+static void they_share_its_failure(void **state)
+{
+    const struct fake_fault sick = {.path = LOOKUPS, .kind = FAKE_ANSWER, .status = 500};
+
+    (void)state;
+    fake_manager_fault(w.m, &sick);
+    assert_int_equal(world_open(NULL), 0);
+    assert_int_equal(read_together(4, false), 4);
+    assert_int_equal(w.out.err.code, LH_E_UNAVAILABLE);
+    assert_int_equal(requests("*"), 1);
+}
+
+static void they_share_its_silence(void **state)
+{
+    const struct fake_fault hidden = {.path = LOOKUPS,
+                                      .kind = FAKE_ANSWER,
+                                      .status = 403,
+                                      .body = "{\"errors\":[\"preflight capability check returned "
+                                              "403\"]}"};
+
+    (void)state;
+    fake_manager_kv_put(w.m, "secret/app/db", "{\"password\":\"one\"}");
+    fake_manager_fault(w.m, &hidden);
+    assert_int_equal(world_open(NULL), 0);
+    assert_int_equal(read_together(4, false), 4);
+    assert_int_equal(w.out.err.code, 0);
+    assert_int_equal(requests(LOOKUPS), 1);
+}
+
+static void closing_while_they_wait(void **state)
+{
+    const struct lh_read_request req = {.path = "secret/app/db"};
+
+    (void)state;
+    assert_int_equal(world_open(NULL), 0);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(
+            lh_provider_vault.read(w.p, w.app, &req, world_done, NULL, &w.op, &w.out.err), 0);
+    lh_provider_vault.close(w.p);
+    w.p = NULL;
+    lh_loop_turn(w.loop, 0);
+    assert_int_equal(w.out.calls, 0);
+}
+
 static void paths_are_encoded(void **state)
 {
     (void)state;
@@ -386,6 +476,11 @@ int main(void)
         T(a_mount_that_becomes_kv2),
         T(a_server_that_will_not_tell_the_mount),
         T(a_mount_look_up_that_fails_ends_the_read),
+        T(reads_that_start_together_share_one_look_up),
+        T(they_go_on_when_the_first_is_cancelled),
+        T(they_share_its_failure),
+        T(they_share_its_silence),
+        T(closing_while_they_wait),
         T(paths_are_encoded),
         T(paths_with_placeholders),
         T(disguised_paths_are_never_sent),
