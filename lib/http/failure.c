@@ -148,24 +148,15 @@ int http_failure(struct lh_http_op *op, CURLcode rc, struct lh_err *err)
                 curl_easy_strerror(rc));
 }
 
-static bool reached(struct lh_http_op *op, CURLINFO phase)
-{
-    curl_off_t us = 0;
-
-    curl_easy_getinfo(op->easy, phase, &us);
-    return us > 0;
-}
-
 int http_failure_timeout(struct lh_http_op *op, struct lh_err *err)
 {
     lh_ms now = lh_clock_now();
     char what[128];
 
     if (!op->connected) {
-        const char *phase = !reached(op, CURLINFO_NAMELOOKUP_TIME_T) ? "the name was not resolved"
-                            : !reached(op, CURLINFO_CONNECT_TIME_T)
-                                ? "no connection"
-                                : "the TLS handshake did not end";
+        const char *phase = op->handshaking ? "the TLS handshake did not end"
+                            : op->sockets   ? "no connection"
+                                            : "the name was not resolved";
 
         snprintf(what, sizeof(what), "%s within %lld ms", phase,
                  (long long)(now - op->connect_started));

@@ -53,7 +53,7 @@ struct http_pool {
     CURLM *multi;
     struct lh_timer *timer;
     size_t transfers;
-    bool broken; /* curl could not watch a socket: it accepts nothing any more */
+    bool broken; /* curl ran out of memory inside: nothing more goes through it */
 };
 
 struct http_target {
@@ -100,7 +100,7 @@ struct lh_http_op {
     struct lh_timer *deadline;
     lh_ms started, connect_started, last_byte;
     unsigned sockets;
-    bool sent, connected, got_byte, redirected;
+    bool handshaking, sent, connected, got_byte, redirected;
     bool paused, want_resume, cancelled, too_big;
     char denied[128];                /* an address that the policy refused, and what it is */
     char curl_text[CURL_ERROR_SIZE]; /* only OpenSSL's fixed words in it are ever shown */

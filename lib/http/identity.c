@@ -254,8 +254,10 @@ int http_identity_refresh(struct lh_http *h, bool *changed, struct lh_err *err)
 
 CURLcode http_on_ssl_ctx(CURL *easy, void *ctx, void *arg)
 {
+    struct lh_http_op *op = arg;
+
     (void)easy;
-    (void)arg;
+    op->handshaking = true; /* curl is about to begin it */
     SSL_CTX_set_options(ctx, SSL_OP_CLEANSE_PLAINTEXT);
     SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS);
     /* Whatever SSLKEYLOGFILE said when curl was started. */

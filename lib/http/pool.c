@@ -138,7 +138,9 @@ void http_pool_run(struct http_pool *p, curl_socket_t fd, int mask)
     int running;
 
     h->in_curl++;
-    curl_multi_socket_action(p->multi, fd, mask, &running);
+    /* It fails for want of memory only, and its table of sockets is not to be used after that. */
+    if (curl_multi_socket_action(p->multi, fd, mask, &running) != CURLM_OK)
+        p->broken = true;
     h->in_curl--;
     http_settle(h);
 }

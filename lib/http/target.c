@@ -77,13 +77,15 @@ int http_target_parse(const char *url, bool allow_plain, struct http_target *out
 {
     struct http_target t = {0};
     CURLU *u = curl_url();
+    CURLUcode set;
     int rc;
 
     if (!u)
         return lh_err_nomem(err);
-    if (curl_url_set(u, CURLUPART_URL, url, URL_FLAGS)) {
+    set = curl_url_set(u, CURLUPART_URL, url, URL_FLAGS);
+    if (set) {
         curl_url_cleanup(u);
-        return not_requestable(err);
+        return set == CURLUE_OUT_OF_MEMORY ? lh_err_nomem(err) : not_requestable(err);
     }
     rc = fill(u, &t, err);
     if (rc == 0) {

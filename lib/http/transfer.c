@@ -6,6 +6,34 @@
 #include "http_priv.h"
 #include "leasehold/core/mem.h"
 
+static lh_ms earliest(lh_ms a, lh_ms b)
+{
+    return b < a ? b : a;
+}
+
+static lh_ms deadline_of(const struct lh_http_op *op)
+{
+    lh_ms when = INT64_MAX;
+
+    if (!op->connected)
+        when = op->connect_started + op->h->connect_ms;
+    if (!op->on_data || !op->got_byte)
+        when = earliest(when, op->started + op->timeout_ms);
+    if (op->sent && op->idle_ms && !op->paused)
+        when = earliest(when, op->last_byte + op->idle_ms);
+    return when;
+}
+
+static void arm(struct lh_http_op *op)
+{
+    lh_ms when = deadline_of(op);
+
+    if (when < INT64_MAX)
+        lh_timer_at(op->deadline, when);
+    else
+        lh_timer_stop(op->deadline);
+}
+
 /* The connection is up and curl is about to send: from here on the server may act on the request.
  * curl would send it once more when a kept connection turns out dead before an answer came; that is
  * not for this layer to decide, so the second time ends it. */
@@ -21,6 +49,7 @@ static int on_before_request(void *arg, char *peer, char *local, int peer_port, 
         return CURL_PREREQFUNC_ABORT;
     op->sent = op->connected = true;
     op->last_byte = lh_clock_now();
+    arm(op); /* what counts from here may end before the time for connecting would have */
     return CURL_PREREQFUNC_OK;
 }
 
@@ -59,6 +88,7 @@ static void set_tls(struct lh_http_op *op, CURLcode *rc)
     SET(op, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
     SET(op, CURLOPT_SSL_SESSIONID_CACHE, 0L);
     SET(op, CURLOPT_SSL_CTX_FUNCTION, http_on_ssl_ctx);
+    SET(op, CURLOPT_SSL_CTX_DATA, op);
     blob.data = id->ca;
     blob.len = id->ca_len;
     SET(op, CURLOPT_CAINFO_BLOB, &blob);
@@ -235,34 +265,6 @@ static int take_identity(struct lh_http_op *op, struct lh_err *err)
     return 0;
 }
 
-static lh_ms earliest(lh_ms a, lh_ms b)
-{
-    return b < a ? b : a;
-}
-
-static lh_ms deadline_of(const struct lh_http_op *op)
-{
-    lh_ms when = INT64_MAX;
-
-    if (!op->connected)
-        when = op->connect_started + op->h->connect_ms;
-    if (!op->on_data || !op->got_byte)
-        when = earliest(when, op->started + op->timeout_ms);
-    if (op->sent && op->idle_ms && !op->paused)
-        when = earliest(when, op->last_byte + op->idle_ms);
-    return when;
-}
-
-static void arm(struct lh_http_op *op)
-{
-    lh_ms when = deadline_of(op);
-
-    if (when < INT64_MAX)
-        lh_timer_at(op->deadline, when);
-    else
-        lh_timer_stop(op->deadline);
-}
-
 int http_transfer_start(struct lh_http_op *op, struct lh_err *err)
 {
     int rc;
@@ -344,9 +346,18 @@ static int follow(struct lh_http_op *op, struct lh_err *err)
     http_target_done(&op->target);
     op->target = to;
     op->redirected = true;
-    op->connected = op->got_byte = false;
+    op->handshaking = op->connected = op->got_byte = false;
+    op->sockets = 0;
     http_answer_reset(op);
     return http_transfer_start(op, err);
+}
+
+/* The server went away, most likely: other connections kept since before are as dead, and a request
+ * that is sent on one is a request of which nobody knows whether it was acted on. */
+static bool is_loss(CURLcode result)
+{
+    return result == CURLE_SEND_ERROR || result == CURLE_RECV_ERROR ||
+           result == CURLE_GOT_NOTHING || result == CURLE_ABORTED_BY_CALLBACK;
 }
 
 void http_transfer_done(struct lh_http_op *op, CURLcode result)
@@ -354,6 +365,8 @@ void http_transfer_done(struct lh_http_op *op, CURLcode result)
     struct lh_err err = {0};
     int rc;
 
+    if (is_loss(result) && op->pool == op->h->pool)
+        http_pool_retire(op->h);
     if (result != CURLE_OK) {
         http_failure(op, result, &err);
         http_transfer_fail(op, &err);
