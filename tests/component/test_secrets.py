@@ -167,3 +167,14 @@ def test_a_certificate_is_replaced_at_two_thirds_of_its_life(workload):
     workload.items({"name": "tls", "path": "pki/issue/web", "params": params})
     first = workload.start().wait_for("tls/serial_number")
     workload.wait_for_other("tls/serial_number", first, 50)
+
+
+def test_ten_secrets_are_twelve_requests(workload, bao):
+    """A login, one mount look-up, ten reads: nothing is renewed or looked up at the start."""
+    mark = bao.audit_mark()
+    kv = [(f"kv{i}", f"kv/app/s{i}") for i in range(1, 6)]
+    database = [(f"db{i}", f"database/creds/slow{i}") for i in range(1, 6)]
+    workload.items(*kv, *database)
+    workload.start().wait_for("db5/password")
+    wait_until("requests in the log", lambda: sum(bao.requests(mark).values()) >= 12, 5)
+    assert sum(bao.requests(mark).values()) == 12, bao.requests(mark)
