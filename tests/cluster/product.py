@@ -2,6 +2,7 @@
 """Leasehold on a test cluster: installed by Helm from the images of scripts/image, with namespaces, stores and Pods."""
 
 import base64
+import collections
 import json
 import pathlib
 
@@ -18,6 +19,8 @@ STORE = "openbao"
 JWT_MOUNT = "cluster-jwt"
 SECRETS = "/run/secrets/leasehold"
 AGENT = "leasehold-agent"
+LOGIN = ("update", f"auth/{JWT_MOUNT}/login")
+RENEW = ("update", "sys/leases/renew")
 ACCOUNT = "shop"  # of every Pod here
 
 
@@ -115,6 +118,20 @@ class Tenant:
 
     def logs(self, pod, container="app"):
         return self.cluster.kubectl("logs", "-n", self.name, pod, "-c", container, check=False).stdout
+
+    def told(self, pod):
+        """Users that application() named: at its start, then whenever it was told."""
+        return [line.rpartition(" ")[2] for line in self.logs(pod).splitlines() if line]
+
+    def requests(self, mark):
+        """How often this namespace's accounts asked the manager for each (operation, path) since mark."""
+        role = f"{self.name}-{ACCOUNT}"
+        count = collections.Counter()
+        for entry in self.product.manager.bao.audit(mark):
+            key = entry["request"]["operation"], entry["request"]["path"]
+            if key == LOGIN or (entry.get("auth") or {}).get("metadata", {}).get("role") == role:
+                count[key] += 1
+        return count
 
     def read(self, pod, path, container="app"):
         """Content of a secret file, by the application."""
