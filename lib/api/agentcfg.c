@@ -9,6 +9,7 @@
 #include "leasehold/core/mem.h"
 
 #define MAX_NOTIFY ((size_t)1024 * 1024)
+#define WRITE_MAX  ((size_t)64 * 1024 * 1024)
 
 static const char *const mode_names[] = {
     [LH_AGENT_SIDECAR] = "sidecar", [LH_AGENT_INIT] = "init", NULL};
@@ -279,158 +280,205 @@ int lh_agentcfg_parse(struct lh_str text, const char *from, struct lh_agentcfg *
     return 0;
 }
 
-static int put(lh_json *obj, const char *key, lh_json *value)
+/* Written straight to text: every admitted Pod needs it once. Members in the order of their bytes.
+ */
+static void member(struct lh_buf *b, const char *key)
 {
-    return value ? lh_json_set(obj, key, value) : -1;
+    lh_buf_put_z(b, lh_buf_peek(b).n > 1 ? ",\"" : "\"");
+    lh_buf_put_z(b, key);
+    lh_buf_put_z(b, "\":");
 }
 
-static int put_z(lh_json *obj, const char *key, const char *value)
+static void member_z(struct lh_buf *b, const char *key, const char *value)
 {
-    return value ? put(obj, key, lh_json_new_z(value)) : 0;
+    if (!value)
+        return;
+    member(b, key);
+    lh_json_write_str(lh_str(value), b);
+}
+
+static void put_addresses(struct lh_buf *b, char *const *v)
+{
+    if (!v || !v[0])
+        return;
+    member(b, "allowAddresses");
+    for (size_t i = 0; v[i]; i++) {
+        lh_buf_put_c(b, i ? ',' : '[');
+        lh_json_write_str(lh_str(v[i]), b);
+    }
+    lh_buf_put_c(b, ']');
+}
+
+static int put_notify(struct lh_buf *b, const struct lh_notify_spec *n, struct lh_err *err)
+{
+    lh_auto_buf struct lh_buf text;
+
+    lh_buf_init(&text, MAX_NOTIFY);
+    if (n->kind == LH_NOTIFY_NONE)
+        return 0;
+    lh_notify_put(&text, n);
+    member(b, "notify");
+    lh_json_write_str(lh_buf_peek(&text), b);
+    return lh_buf_check(&text, err);
 }
 
 /* Only the entries that admit this namespace: what other tenants may read is none of its business,
  * and hundreds of them would not fit. */
-static int put_allow(lh_json *spec, const struct lh_agentcfg *c)
+static int put_allow(struct lh_buf *b, const struct lh_agentcfg *c, struct lh_err *err)
 {
     const struct lh_namespace ns = {c->namespace_, c->namespace_labels, NULL};
-    const lh_json *all = lh_json_get(spec, "allow");
-    lh_auto_json lh_json *kept = lh_json_new_array();
-    bool admits = false;
+    const lh_json *all = lh_json_get(c->store->spec, "allow");
+    bool admits = false, any = false;
 
-    if (!kept)
-        return -1;
+    lh_buf_put_z(b, "\"allow\":[");
     for (size_t i = 0; i < c->store->n_allow; i++) {
-        if (lh_allow_entry_admits(&c->store->allow[i], &ns, &admits, NULL) < 0)
-            return -1;
-        if (admits && lh_json_push(kept, lh_json_ref(lh_json_mut(lh_json_at(all, i)))) < 0)
-            return -1;
+        int rc = lh_allow_entry_admits(&c->store->allow[i], &ns, &admits, err);
+
+        if (rc < 0)
+            return rc;
+        if (!admits)
+            continue;
+        if (any)
+            lh_buf_put_c(b, ',');
+        any = true;
+        lh_json_write(lh_json_at(all, i), LH_JSON_SORTED, b);
     }
-    return all ? lh_json_set(spec, "allow", LH_TAKE_PTR(kept)) : 0;
-}
-
-static int put_store(lh_json *doc, const struct lh_agentcfg *c)
-{
-    lh_auto_json lh_json *o = lh_json_new_object(), *spec = lh_json_deep_copy(c->store->spec);
-    const struct lh_store *s = c->store;
-
-    if (!o || put_z(o, "kind", lh_store_kind(s)) < 0 || put_z(o, "name", s->name) < 0 ||
-        put_z(o, "namespace", s->namespace_) < 0)
-        return -1;
-    if (s->generation && put(o, "generation", lh_json_new_int(s->generation)) < 0)
-        return -1;
-    if (!spec || put_allow(spec, c) < 0 || put(o, "spec", LH_TAKE_PTR(spec)) < 0)
-        return -1;
-    return put(doc, "store", LH_TAKE_PTR(o));
-}
-
-static int put_projection(lh_json *doc, const struct lh_projection *p, struct lh_err *err)
-{
-    lh_auto_json lh_json *o = lh_json_new_object(), *spec = NULL;
-    int rc;
-
-    rc = lh_projection_to_json(p, &spec, err);
-    if (rc < 0)
-        return rc;
-    if (!o || put_z(o, "name", p->name) < 0 || put(o, "spec", LH_TAKE_PTR(spec)) < 0 ||
-        put(doc, "projection", LH_TAKE_PTR(o)) < 0)
-        return lh_err_nomem(err);
+    lh_buf_put_c(b, ']');
     return 0;
 }
 
-static int put_notify(lh_json *doc, const struct lh_notify_spec *n)
+static int put_store(struct lh_buf *b, const struct lh_agentcfg *c, struct lh_err *err)
 {
-    lh_auto_buf struct lh_buf b;
+    static const char *const parts[] = {"limits", "refresh", "vault", "verify"};
+    const struct lh_store *s = c->store;
+    bool any = lh_json_get(s->spec, "allow") != NULL;
+    int rc = 0;
 
-    lh_buf_init(&b, MAX_NOTIFY);
-    if (n->kind == LH_NOTIFY_NONE)
-        return 0;
-    lh_notify_put(&b, n);
-    return lh_buf_check(&b, NULL) < 0 ? -1 : put(doc, "notify", lh_json_new_str(lh_buf_peek(&b)));
+    member(b, "store");
+    lh_buf_put_c(b, '{');
+    if (s->generation)
+        lh_buf_printf(b, "\"generation\":%lld,", (long long)s->generation);
+    lh_buf_printf(b, "\"kind\":\"%s\",\"name\":\"%s\"", lh_store_kind(s), s->name);
+    if (s->namespace_)
+        lh_buf_printf(b, ",\"namespace\":\"%s\"", s->namespace_);
+    lh_buf_put_z(b, ",\"spec\":{");
+    if (any)
+        rc = put_allow(b, c, err);
+    for (size_t i = 0; i < LH_ARRAY_LEN(parts) && rc == 0; i++) {
+        const lh_json *v = lh_json_get(s->spec, parts[i]);
+
+        if (!v)
+            continue;
+        lh_buf_printf(b, "%s\"%s\":", any ? "," : "", parts[i]);
+        lh_json_write(v, LH_JSON_SORTED, b);
+        any = true;
+    }
+    lh_buf_put_z(b, "}}");
+    return rc;
 }
 
-static int put_options(lh_json *doc, const struct lh_agentcfg *c)
+static int put_document(struct lh_buf *b, const struct lh_agentcfg *c, struct lh_err *err)
 {
     char mode[8];
+    int rc;
 
     snprintf(mode, sizeof(mode), "%04o", (unsigned)(c->default_mode & 0777));
-    if (put(doc, "version", lh_json_new_int(LH_AGENTCFG_VERSION)) < 0 ||
-        put_z(doc, "mode", mode_names[c->mode]) < 0 || put_z(doc, "cluster", c->cluster) < 0 ||
-        put_z(doc, "namespace", c->namespace_) < 0 ||
-        put_z(doc, "serviceAccount", c->service_account) < 0 || put_z(doc, "pod", c->pod) < 0 ||
-        put_z(doc, "mountPath", c->mount_path) < 0 || put_z(doc, "statePath", c->state_path) < 0 ||
-        put_z(doc, "tokenFile", c->token_file) < 0 ||
-        put_z(doc, "credentialPath", c->credential_path) < 0 ||
-        put_z(doc, "caPath", c->ca_path) < 0 || put_z(doc, "defaultMode", mode) < 0 ||
-        put_z(doc, "logLevel", c->log_level) < 0 || put_notify(doc, &c->notify) < 0)
-        return -1;
-    if (c->metrics_port && put(doc, "metricsPort", lh_json_new_int(c->metrics_port)) < 0)
-        return -1;
-    if (c->allow_addresses && c->allow_addresses[0] &&
-        put(doc, "allowAddresses", lh_strv_to_json(c->allow_addresses)) < 0)
-        return -1;
-    if (lh_json_len(c->namespace_labels) &&
-        put(doc, "namespaceLabels", lh_json_deep_copy(c->namespace_labels)) < 0)
-        return -1;
-    return 0;
+    lh_buf_put_c(b, '{');
+    put_addresses(b, c->allow_addresses);
+    member_z(b, "caPath", c->ca_path);
+    member_z(b, "cluster", c->cluster);
+    member_z(b, "credentialPath", c->credential_path);
+    member_z(b, "defaultMode", mode);
+    member_z(b, "logLevel", c->log_level);
+    if (c->metrics_port) {
+        member(b, "metricsPort");
+        lh_buf_printf(b, "%d", c->metrics_port);
+    }
+    member_z(b, "mode", mode_names[c->mode]);
+    member_z(b, "mountPath", c->mount_path);
+    member_z(b, "namespace", c->namespace_);
+    if (lh_json_len(c->namespace_labels)) {
+        member(b, "namespaceLabels");
+        lh_json_write(c->namespace_labels, LH_JSON_SORTED, b);
+    }
+    rc = put_notify(b, &c->notify, err);
+    if (rc < 0)
+        return rc;
+    member_z(b, "pod", c->pod);
+    member(b, "projection");
+    lh_buf_put_z(b, "{\"name\":");
+    lh_json_write_str(lh_str(c->projection->name), b);
+    lh_buf_put_z(b, ",\"spec\":");
+    lh_projection_write(c->projection, b);
+    lh_buf_put_c(b, '}');
+    member_z(b, "serviceAccount", c->service_account);
+    member_z(b, "statePath", c->state_path);
+    rc = put_store(b, c, err);
+    if (rc < 0)
+        return rc;
+    member_z(b, "tokenFile", c->token_file);
+    member(b, "version");
+    lh_buf_printf(b, "%d}", LH_AGENTCFG_VERSION);
+    return lh_buf_check(b, err);
 }
 
-static size_t size_of(const lh_json *v)
+static size_t item_size(const struct lh_projection *p, size_t i)
+{
+    const struct lh_projection one = {.items = &p->items[i], .n_items = 1};
+    lh_auto_buf struct lh_buf b;
+
+    lh_buf_init(&b, WRITE_MAX);
+    lh_projection_write(&one, &b);
+    return lh_buf_peek(&b).n;
+}
+
+static size_t json_size(const lh_json *v)
 {
     lh_auto_buf struct lh_buf b;
 
-    lh_buf_init(&b, (size_t)64 * 1024 * 1024);
+    lh_buf_init(&b, WRITE_MAX);
     lh_json_write(v, LH_JSON_COMPACT, &b);
     return lh_buf_peek(&b).n;
 }
 
 /* The name of what takes most: a secret of the projection, or a part of the store. */
-static void name_largest(const lh_json *doc, char *out, size_t room)
+static void name_largest(const struct lh_agentcfg *c, char *out, size_t room)
 {
-    static const char *const store_parts[] = {"vault", "allow", NULL};
-    const lh_json *spec = lh_json_path(doc, "store", "spec", NULL);
-    const lh_json *items = lh_json_path(doc, "projection", "spec", "items", NULL);
-    const char *store = lh_json_get_z(lh_json_get(doc, "store"), "name");
+    static const char *const store_parts[] = {"vault", "allow"};
     size_t best = 0;
 
-    for (size_t i = 0; i < lh_json_len(items); i++) {
-        const lh_json *it = lh_json_at(items, i);
-        size_t n = size_of(it);
+    for (size_t i = 0; i < c->projection->n_items; i++) {
+        size_t n = item_size(c->projection, i);
 
         if (n <= best)
             continue;
         best = n;
-        snprintf(out, room, "secret \"%s\" with %zu bytes", lh_json_get_z(it, "name"), n);
+        snprintf(out, room, "secret \"%s\" with %zu bytes", c->projection->items[i].name, n);
     }
-    for (size_t i = 0; store_parts[i]; i++) {
-        size_t n = size_of(lh_json_get(spec, store_parts[i]));
+    for (size_t i = 0; i < LH_ARRAY_LEN(store_parts); i++) {
+        size_t n = json_size(lh_json_get(c->store->spec, store_parts[i]));
 
         if (n <= best)
             continue;
         best = n;
-        snprintf(out, room, "spec.%s of store \"%s\" with %zu bytes", store_parts[i], store, n);
+        snprintf(out, room, "spec.%s of store \"%s\" with %zu bytes", store_parts[i],
+                 c->store->name, n);
     }
 }
 
 int lh_agentcfg_write(const struct lh_agentcfg *c, struct lh_buf *b, struct lh_err *err)
 {
-    lh_auto_json lh_json *doc = lh_json_new_object();
     lh_auto_buf struct lh_buf text;
     char largest[400] = "";
     int rc;
 
-    lh_buf_init(&text, (size_t)64 * 1024 * 1024);
-    if (!doc || put_options(doc, c) < 0 || put_store(doc, c) < 0)
-        return lh_err_nomem(err);
-    rc = put_projection(doc, c->projection, err);
-    if (rc < 0)
-        return rc;
-    lh_json_write(doc, LH_JSON_SORTED, &text);
-    rc = lh_buf_check(&text, err);
+    lh_buf_init(&text, WRITE_MAX);
+    lh_buf_reserve(&text, 4096);
+    rc = put_document(&text, c, err);
     if (rc < 0)
         return rc;
     if (lh_buf_peek(&text).n > LH_AGENTCFG_MAX) {
-        name_largest(doc, largest, sizeof(largest));
+        name_largest(c, largest, sizeof(largest));
         lh_err_fill(err, LH_E_TOOBIG,
                     "the agent's configuration would have %zu bytes, at most %d fit; the largest "
                     "item is %s",

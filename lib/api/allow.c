@@ -9,11 +9,19 @@
 #define LISTED_MAX 1024 /* of what is allowed, in a sentence */
 #define NAME_LABEL "kubernetes.io/metadata.name"
 
-static bool label_is(const lh_json *labels, struct lh_str key, struct lh_str value)
-{
-    struct lh_str have;
+/* Labels as the API server has them: the namespace's name is one that it sets itself. */
+struct labels {
+    const lh_json *object;
+    const char *name; /* NULL: not of a namespace */
+};
 
-    return lh_json_str(lh_json_getn(labels, key), &have) && lh_str_eq(have, value);
+static bool label_of(const struct labels *l, struct lh_str key, struct lh_str *out)
+{
+    if (l->name && lh_str_eqz(key, NAME_LABEL)) {
+        *out = lh_str(l->name);
+        return true;
+    }
+    return lh_json_str(lh_json_getn(l->object, key), out);
 }
 
 static bool expression_value_is(const lh_json *values, struct lh_str have)
@@ -28,7 +36,8 @@ static bool expression_value_is(const lh_json *values, struct lh_str have)
 }
 
 /* NotIn matches where the label is absent, as in Kubernetes. */
-static int expression_match(const lh_json *e, const lh_json *labels, bool *out, struct lh_err *err)
+static int expression_match(const lh_json *e, const struct labels *labels, bool *out,
+                            struct lh_err *err)
 {
     const char *op = lh_json_get_z(e, "operator");
     const lh_json *values = lh_json_get(e, "values");
@@ -37,7 +46,7 @@ static int expression_match(const lh_json *e, const lh_json *labels, bool *out, 
 
     if (!op || !lh_json_str(lh_json_get(e, "key"), &key))
         return lh_err_set(err, LH_E_INVALID, "a selector's expression needs key and operator");
-    present = lh_json_str(lh_json_getn(labels, key), &have);
+    present = label_of(labels, key, &have);
     if (strcmp(op, "Exists") == 0)
         *out = present;
     else if (strcmp(op, "DoesNotExist") == 0)
@@ -52,18 +61,19 @@ static int expression_match(const lh_json *e, const lh_json *labels, bool *out, 
     return 0;
 }
 
-int lh_selector_match(const lh_json *selector, const lh_json *labels, bool *out, struct lh_err *err)
+static int selector_match(const lh_json *selector, const struct labels *labels, bool *out,
+                          struct lh_err *err)
 {
     const lh_json *want = lh_json_get(selector, "matchLabels"), *value;
     const lh_json *exprs = lh_json_get(selector, "matchExpressions");
-    struct lh_str key, text;
+    struct lh_str key, text, have;
     bool all = true;
     void *it = NULL;
 
     while (lh_json_next(want, &it, &key, &value)) {
         if (!lh_json_str(value, &text))
             return lh_err_set(err, LH_E_INVALID, "a selector's matchLabels must be strings");
-        all = all && label_is(labels, key, text);
+        all = all && label_of(labels, key, &have) && lh_str_eq(have, text);
     }
     for (size_t i = 0; i < lh_json_len(exprs); i++) {
         bool one = false;
@@ -77,30 +87,22 @@ int lh_selector_match(const lh_json *selector, const lh_json *labels, bool *out,
     return 0;
 }
 
-/* Labels as the API server would have them: it sets the name's label itself. */
-static int labels_of(const struct lh_namespace *ns, lh_json **out, struct lh_err *err)
+int lh_selector_match(const lh_json *selector, const lh_json *labels, bool *out, struct lh_err *err)
 {
-    lh_auto_json lh_json *copy = NULL;
+    const struct labels l = {labels, NULL};
 
-    copy = ns->labels ? lh_json_deep_copy(ns->labels) : lh_json_new_object();
-    if (!copy || lh_json_set(copy, NAME_LABEL, lh_json_new_z(ns->name)) < 0)
-        return lh_err_nomem(err);
-    *out = LH_TAKE_PTR(copy);
-    return 0;
+    return selector_match(selector, &l, out, err);
 }
 
 int lh_allow_entry_admits(const struct lh_store_allow *a, const struct lh_namespace *ns, bool *out,
                           struct lh_err *err)
 {
-    lh_auto_json lh_json *labels = NULL;
-    int rc;
+    const struct labels l = {ns->labels, ns->name};
 
-    if (!a->namespace_selector) {
-        *out = lh_strv_has(a->namespaces, ns->name);
-        return 0;
-    }
-    rc = labels_of(ns, &labels, err);
-    return rc < 0 ? rc : lh_selector_match(a->namespace_selector, labels, out, err);
+    if (a->namespace_selector)
+        return selector_match(a->namespace_selector, &l, out, err);
+    *out = lh_strv_has(a->namespaces, ns->name);
+    return 0;
 }
 
 static int denied(struct lh_err *err, const char *reason)

@@ -10,6 +10,11 @@
 #include "leasehold/core/mem.h"
 #include "projection_priv.h"
 
+#define SPEC_MAX ((size_t)64 * 1024 * 1024)
+
+static const struct lh_json_limits spec_limits = {
+    .max_bytes = SPEC_MAX, .max_depth = 128, .max_keys = 1000000};
+
 static int mode_field(const struct lh_at *at, const lh_json *obj, struct lh_file_spec *f,
                       struct lh_err *err)
 {
@@ -330,139 +335,160 @@ int lh_projection_parse(const lh_json *obj, const char *what, struct lh_projecti
                   : lh_projection_parse_spec(spec, object, ns ? ns : "default", name, out, err);
 }
 
-static int put(lh_json *obj, const char *key, lh_json *value)
+/* Members in the order of their bytes, each with its comma; written straight to text, since every
+ * admitted Pod needs it once. */
+struct members {
+    struct lh_buf *b;
+    bool any;
+};
+
+static void member(struct members *m, const char *key)
 {
-    return value ? lh_json_set(obj, key, value) : -1;
+    lh_buf_put_z(m->b, m->any ? ",\"" : "\"");
+    lh_buf_put_z(m->b, key);
+    lh_buf_put_z(m->b, "\":");
+    m->any = true;
 }
 
-static int put_z(lh_json *obj, const char *key, const char *value)
+static void member_z(struct members *m, const char *key, const char *value)
 {
-    return value ? put(obj, key, lh_json_new_z(value)) : 0;
+    if (!value)
+        return;
+    member(m, key);
+    lh_json_write_str(lh_str(value), m->b);
 }
 
-static int put_ms(lh_json *obj, const char *key, int64_t ms)
+static void member_ms(struct members *m, const char *key, int64_t ms)
 {
-    lh_auto_buf struct lh_buf b;
-
-    lh_buf_init(&b, 64);
-    lh_duration_put(&b, ms);
-    if (lh_buf_check(&b, NULL) < 0)
-        return -1;
-    return put(obj, key, lh_json_new_str(lh_buf_peek(&b)));
+    if (ms < 0)
+        return;
+    member(m, key);
+    lh_buf_put_c(m->b, '"');
+    lh_duration_put(m->b, ms);
+    lh_buf_put_c(m->b, '"');
 }
 
-/* refresh: {interval: ...} */
-static int put_interval(lh_json *obj, int64_t ms)
+static void member_json(struct members *m, const char *key, const lh_json *value)
 {
-    lh_auto_json lh_json *r = NULL;
+    if (!value)
+        return;
+    member(m, key);
+    lh_json_write(value, LH_JSON_SORTED, m->b);
+}
+
+static void member_interval(struct members *m, int64_t ms)
+{
+    struct members inner = {.b = m->b};
 
     if (ms < 0)
-        return 0;
-    r = lh_json_new_object();
-    if (!r || put_ms(r, "interval", ms) < 0)
-        return -1;
-    return put(obj, "refresh", LH_TAKE_PTR(r));
+        return;
+    member(m, "refresh");
+    lh_buf_put_c(m->b, '{');
+    member_ms(&inner, "interval", ms);
+    lh_buf_put_c(m->b, '}');
 }
 
-static lh_json *file_json(const struct lh_file_spec *f)
+static void write_file(const struct lh_file_spec *f, struct lh_buf *b)
 {
-    lh_auto_json lh_json *o = lh_json_new_object();
+    bool said = f->format != LH_FORMAT_RAW && f->format != LH_FORMAT_TEMPLATE;
+    struct members m = {.b = b};
     char mode[8] = "";
 
     snprintf(mode, sizeof(mode), "%04o", (unsigned)(f->mode & 0777));
-    if (!o || put_z(o, "path", f->path) < 0 || put_z(o, "key", f->key) < 0 ||
-        put_z(o, "template", f->template_) < 0)
-        return NULL;
-    if (f->has_mode && put_z(o, "mode", mode) < 0)
-        return NULL;
-    if (f->format != LH_FORMAT_RAW && f->format != LH_FORMAT_TEMPLATE &&
-        put_z(o, "format", lh_format_name(f->format)) < 0)
-        return NULL;
-    return LH_TAKE_PTR(o);
+    lh_buf_put_c(b, '{');
+    member_z(&m, "format", said ? lh_format_name(f->format) : NULL);
+    member_z(&m, "key", f->key);
+    member_z(&m, "mode", f->has_mode ? mode : NULL);
+    member_z(&m, "path", f->path);
+    member_z(&m, "template", f->template_);
+    lh_buf_put_c(b, '}');
 }
 
-static lh_json *item_json(const struct lh_item *it)
+static void write_item(const struct lh_item *it, struct lh_buf *b)
 {
-    lh_auto_json lh_json *o = lh_json_new_object(), *files = lh_json_new_array();
+    struct members m = {.b = b};
 
-    if (!o || !files || put_z(o, "name", it->name) < 0 || put_z(o, "path", it->path) < 0)
-        return NULL;
-    if (it->params && put(o, "params", lh_json_deep_copy(it->params)) < 0)
-        return NULL;
-    if (it->version && put(o, "version", lh_json_new_int(it->version)) < 0)
-        return NULL;
-    if (it->optional && put(o, "optional", lh_json_new_bool(true)) < 0)
-        return NULL;
-    if (put_interval(o, it->refresh_ms) < 0)
-        return NULL;
-    if (it->overlap_ms >= 0 && put_ms(o, "overlap", it->overlap_ms) < 0)
-        return NULL;
+    lh_buf_put_c(b, '{');
+    member(&m, "files");
     for (size_t i = 0; i < it->n_files; i++) {
-        lh_json *f = file_json(&it->files[i]);
-
-        if (!f || lh_json_push(files, f) < 0)
-            return NULL;
+        lh_buf_put_c(b, i ? ',' : '[');
+        write_file(&it->files[i], b);
     }
-    return put(o, "files", LH_TAKE_PTR(files)) < 0 ? NULL : LH_TAKE_PTR(o);
+    lh_buf_put_c(b, ']');
+    member_z(&m, "name", it->name);
+    if (it->optional) {
+        member(&m, "optional");
+        lh_buf_put_z(b, "true");
+    }
+    member_ms(&m, "overlap", it->overlap_ms);
+    member_json(&m, "params", it->params);
+    member_z(&m, "path", it->path);
+    member_interval(&m, it->refresh_ms);
+    if (it->version) {
+        member(&m, "version");
+        lh_buf_printf(b, "%lld", (long long)it->version);
+    }
+    lh_buf_put_c(b, '}');
 }
 
-static int put_store_ref(lh_json *spec, const struct lh_projection *p)
+static void write_staleness(struct members *m, const struct lh_projection *p)
 {
-    lh_auto_json lh_json *ref = NULL;
-
-    if (!p->has_store)
-        return 0;
-    ref = lh_json_new_object();
-    if (!ref || put_z(ref, "name", p->store_name) < 0 ||
-        put_z(ref, "kind", p->store_cluster_scoped ? "ClusterSecretStore" : "SecretStore") < 0)
-        return -1;
-    return put(spec, "storeRef", LH_TAKE_PTR(ref));
-}
-
-static int put_staleness(lh_json *spec, const struct lh_projection *p)
-{
-    lh_auto_json lh_json *s = NULL;
+    struct members inner = {.b = m->b};
 
     if (p->max_age_ms < 0 && p->then == LH_STALE_KEEP)
-        return 0;
-    s = lh_json_new_object();
-    if (!s || (p->max_age_ms >= 0 && put_ms(s, "maxAge", p->max_age_ms) < 0))
-        return -1;
-    if (put_z(s, "then", projection_then_names[p->then]) < 0)
-        return -1;
-    return put(spec, "staleness", LH_TAKE_PTR(s));
+        return;
+    member(m, "staleness");
+    lh_buf_put_c(m->b, '{');
+    member_ms(&inner, "maxAge", p->max_age_ms);
+    member_z(&inner, "then", projection_then_names[p->then]);
+    lh_buf_put_c(m->b, '}');
 }
 
-static int put_rest(lh_json *spec, const struct lh_projection *p)
+static void write_store_ref(struct members *m, const struct lh_projection *p)
 {
-    if (put_store_ref(spec, p) < 0 || put_z(spec, "role", p->role) < 0 ||
-        put_interval(spec, p->refresh_ms) < 0 || put_ms(spec, "overlap", p->overlap_ms) < 0 ||
-        put_staleness(spec, p) < 0 ||
-        put_z(spec, "revocation", projection_revocation_names[p->revocation]) < 0 ||
-        put_z(spec, "serviceAccountName", p->service_account) < 0)
-        return -1;
-    if (p->kubernetes_secret &&
-        put(spec, "kubernetesSecret", lh_json_deep_copy(p->kubernetes_secret)) < 0)
-        return -1;
-    if (p->on_change && put(spec, "onChange", lh_json_deep_copy(p->on_change)) < 0)
-        return -1;
-    return 0;
+    struct members inner = {.b = m->b};
+
+    if (!p->has_store)
+        return;
+    member(m, "storeRef");
+    lh_buf_put_c(m->b, '{');
+    member_z(&inner, "kind", p->store_cluster_scoped ? "ClusterSecretStore" : "SecretStore");
+    member_z(&inner, "name", p->store_name);
+    lh_buf_put_c(m->b, '}');
+}
+
+void lh_projection_write(const struct lh_projection *p, struct lh_buf *b)
+{
+    struct members m = {.b = b};
+
+    lh_buf_put_c(b, '{');
+    member(&m, "items");
+    lh_buf_put_c(b, '[');
+    for (size_t i = 0; i < p->n_items; i++) {
+        if (i)
+            lh_buf_put_c(b, ',');
+        write_item(&p->items[i], b);
+    }
+    lh_buf_put_c(b, ']');
+    member_json(&m, "kubernetesSecret", p->kubernetes_secret);
+    member_json(&m, "onChange", p->on_change);
+    member_ms(&m, "overlap", p->overlap_ms);
+    member_interval(&m, p->refresh_ms);
+    member_z(&m, "revocation", projection_revocation_names[p->revocation]);
+    member_z(&m, "role", p->role);
+    member_z(&m, "serviceAccountName", p->service_account);
+    write_staleness(&m, p);
+    write_store_ref(&m, p);
+    lh_buf_put_c(b, '}');
 }
 
 int lh_projection_to_json(const struct lh_projection *p, lh_json **out, struct lh_err *err)
 {
-    lh_auto_json lh_json *spec = lh_json_new_object(), *items = lh_json_new_array();
+    lh_auto_buf struct lh_buf b;
+    int rc;
 
-    if (!spec || !items)
-        return lh_err_nomem(err);
-    for (size_t i = 0; i < p->n_items; i++) {
-        lh_json *it = item_json(&p->items[i]);
-
-        if (!it || lh_json_push(items, it) < 0)
-            return lh_err_nomem(err);
-    }
-    if (put(spec, "items", LH_TAKE_PTR(items)) < 0 || put_rest(spec, p) < 0)
-        return lh_err_nomem(err);
-    *out = LH_TAKE_PTR(spec);
-    return 0;
+    lh_buf_init(&b, SPEC_MAX);
+    lh_projection_write(p, &b);
+    rc = lh_buf_check(&b, err);
+    return rc < 0 ? rc : lh_json_parse(lh_buf_peek(&b), &spec_limits, out, err);
 }

@@ -226,6 +226,7 @@ int lh_inject_patch(const struct lh_inject_plan *plan, const struct lh_pod_at *p
     lh_buf_init(&config, (size_t)LH_AGENTCFG_MAX + 1);
     if (!ops)
         return lh_err_nomem(err);
+    lh_buf_reserve(&config, 4096);
     rc = config_of(plan, &config, problems, &ok, err);
     if (rc < 0)
         return rc;

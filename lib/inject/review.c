@@ -10,6 +10,7 @@
 
 #define ANSWER_MAX     ((size_t)16 * 1024 * 1024)
 #define LENIENT_DEPTH  512 /* to find the uid of a request that is refused for its depth */
+#define USUAL_PATCH    8192
 #define DENIED_CODE    403
 #define MALFORMED_CODE 400
 
@@ -170,61 +171,60 @@ static int judge(const struct lh_inject_world *w, enum lh_review_kind kind,
     return rc;
 }
 
-static int put_patch(lh_json *response, const lh_json *patch, struct lh_err *err)
+/* Straight to text: the patch is most of the answer, and one copy of it is enough. */
+static int put_patch(struct lh_buf *out, const lh_json *patch, struct lh_err *err)
 {
-    lh_auto_buf struct lh_buf text, b64;
+    lh_auto_buf struct lh_buf text;
     int rc;
 
     lh_buf_init(&text, ANSWER_MAX);
-    lh_buf_init(&b64, ANSWER_MAX);
     if (!lh_json_len(patch))
         return 0;
+    lh_buf_reserve(&text, USUAL_PATCH);
     lh_json_write(patch, LH_JSON_COMPACT, &text);
     rc = lh_buf_check(&text, err);
     if (rc < 0)
         return rc;
-    lh_base64_put(&b64, lh_buf_peek(&text).p, lh_buf_peek(&text).n);
-    rc = lh_buf_check(&b64, err);
-    if (rc < 0)
-        return rc;
-    if (put_z(response, "patchType", "JSONPatch") < 0 ||
-        put(response, "patch", lh_json_new_str(lh_buf_peek(&b64))) < 0)
-        return lh_err_nomem(err);
+    lh_buf_reserve(out, lh_buf_peek(&text).n * 4 / 3 + 256);
+    lh_buf_put_z(out, ",\"patchType\":\"JSONPatch\",\"patch\":\"");
+    lh_base64_put(out, lh_buf_peek(&text).p, lh_buf_peek(&text).n);
+    lh_buf_put_c(out, '"');
     return 0;
 }
 
-static int put_status(lh_json *response, const struct lh_problem *denial, int code,
+static int put_status(struct lh_buf *out, const struct lh_problem *denial, int code,
                       struct lh_err *err)
 {
-    lh_auto_json lh_json *status = lh_json_new_object();
     lh_auto_free char *text = lh_problem_text(denial);
 
-    if (!status || !text || put_z(status, "status", "Failure") < 0 ||
-        put_z(status, "message", text) < 0 || put_z(status, "reason", denial->reason) < 0 ||
-        put_int(status, "code", code) < 0 || put(response, "status", LH_TAKE_PTR(status)) < 0)
+    if (!text)
         return lh_err_nomem(err);
+    lh_buf_put_z(out, ",\"status\":{\"status\":\"Failure\",\"message\":");
+    lh_json_write_str(lh_str(text), out);
+    lh_buf_printf(out, ",\"reason\":\"%s\",\"code\":%d}", denial->reason, code);
     return 0;
 }
 
 /* Everything but the denial itself: whoever applies it sees all of it at once. */
-static int put_warnings(lh_json *response, const struct lh_problems *ps,
+static int put_warnings(struct lh_buf *out, const struct lh_problems *ps,
                         const struct lh_problem *denial, struct lh_err *err)
 {
-    lh_auto_json lh_json *list = lh_json_new_array();
+    bool any = false;
 
-    if (!list)
-        return lh_err_nomem(err);
     for (size_t i = 0; i < ps->n; i++) {
         lh_auto_free char *text = NULL;
 
         if (&ps->v[i] == denial)
             continue;
         text = lh_problem_text(&ps->v[i]);
-        if (!text || lh_json_push(list, lh_json_new_z(text)) < 0)
+        if (!text)
             return lh_err_nomem(err);
+        lh_buf_put_z(out, any ? "," : ",\"warnings\":[");
+        lh_json_write_str(lh_str(text), out);
+        any = true;
     }
-    if (lh_json_len(list) && put(response, "warnings", LH_TAKE_PTR(list)) < 0)
-        return lh_err_nomem(err);
+    if (any)
+        lh_buf_put_c(out, ']');
     return 0;
 }
 
@@ -232,23 +232,19 @@ static int write_answer(const struct lh_admission *a, const struct answer *ans, 
                         struct lh_err *err)
 {
     const struct lh_problem *denial = lh_problems_denial(&ans->problems);
-    lh_auto_json lh_json *review = lh_json_new_object(), *response = lh_json_new_object();
     int rc;
 
-    if (!review || !response || put_z(response, "uid", a->uid) < 0 ||
-        put_bool(response, "allowed", !denial) < 0)
-        return lh_err_nomem(err);
-    rc = denial ? put_status(response, denial, ans->code ? ans->code : DENIED_CODE, err)
-                : put_patch(response, ans->patch, err);
+    lh_buf_put_z(out, "{\"apiVersion\":\"admission.k8s.io/v1\",\"kind\":\"AdmissionReview\","
+                      "\"response\":{\"uid\":");
+    lh_json_write_str(lh_str(a->uid), out);
+    lh_buf_printf(out, ",\"allowed\":%s", denial ? "false" : "true");
+    rc = denial ? put_status(out, denial, ans->code ? ans->code : DENIED_CODE, err)
+                : put_patch(out, ans->patch, err);
     if (rc == 0)
-        rc = put_warnings(response, &ans->problems, denial, err);
+        rc = put_warnings(out, &ans->problems, denial, err);
     if (rc < 0)
         return rc;
-    if (put_z(review, "apiVersion", "admission.k8s.io/v1") < 0 ||
-        put_z(review, "kind", "AdmissionReview") < 0 ||
-        put(review, "response", LH_TAKE_PTR(response)) < 0)
-        return lh_err_nomem(err);
-    lh_json_write(review, LH_JSON_COMPACT, out);
+    lh_buf_put_z(out, "}}");
     return lh_buf_check(out, err);
 }
 

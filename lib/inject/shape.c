@@ -97,11 +97,13 @@ static lh_json *doubled(const char *config)
     lh_auto_buf struct lh_buf b;
 
     lh_buf_init(&b, 2 * (size_t)LH_AGENTCFG_MAX + 1);
-    for (const char *p = config; *p; p++) {
-        lh_buf_put_c(&b, *p);
-        if (*p == '$')
-            lh_buf_put_c(&b, '$');
+    lh_buf_reserve(&b, strlen(config) + 64);
+    for (const char *end = strchr(config, '$'); end; end = strchr(config, '$')) {
+        lh_buf_put(&b, config, (size_t)(end - config) + 1);
+        lh_buf_put_c(&b, '$');
+        config = end + 1;
     }
+    lh_buf_put_z(&b, config);
     return lh_buf_check(&b, NULL) < 0 ? NULL : lh_json_new_str(lh_buf_peek(&b));
 }
 

@@ -70,6 +70,8 @@ int lh_projection_parse_spec(const lh_json *spec, const char *what, const char *
                              const char *name, struct lh_projection **out, struct lh_err *err);
 /* The spec as JSON again (owned): parse(print(p)) equals p. */
 int lh_projection_to_json(const struct lh_projection *p, lh_json **out, struct lh_err *err);
+/* The same as text, members sorted. Failure is sticky in b. */
+void lh_projection_write(const struct lh_projection *p, struct lh_buf *b);
 /* An empty projection with defaults, for builders (inject). */
 struct lh_projection *lh_projection_new(void);
 struct lh_item *lh_projection_add_item(struct lh_projection *p);
