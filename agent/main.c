@@ -13,27 +13,37 @@
 #include "options.h"
 #include "ready.h"
 #include "run.h"
+#include "status.h"
 
 #define REGION_BYTES ((size_t)256 * 1024)
 
 enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
-static int print_table(void (*write)(const struct lh_opt_set *set, struct lh_buf *b))
-{
-    lh_auto_buf struct lh_buf b;
-    struct lh_str s;
-
-    lh_buf_init(&b, (size_t)64 * 1024);
-    write(&agent_option_set, &b);
-    s = lh_buf_peek(&b);
-    fwrite(s.p, 1, s.n, stdout);
-    return EXIT_OK;
-}
-
 static int fail(int status, const struct lh_err *err)
 {
     fprintf(stderr, "leasehold-agent: %s\n", err->msg);
     return status;
+}
+
+static int print(const struct lh_buf *b)
+{
+    struct lh_str s = lh_buf_peek(b);
+
+    return fwrite(s.p, 1, s.n, stdout) == s.n ? EXIT_OK : EXIT_FAILED;
+}
+
+static int print_docs(const char *page)
+{
+    const struct lh_metric *const tables[] = {lh_engine_metrics, agent_metrics, NULL};
+    lh_auto_buf struct lh_buf b;
+    struct lh_err err = {0};
+
+    lh_buf_init(&b, (size_t)256 * 1024);
+    if (!page)
+        lh_conf_help(&agent_option_set, &b);
+    else if (lh_conf_docs(&agent_option_set, page, agent_description, tables, &b, &err) < 0)
+        return fail(EXIT_USAGE, &err);
+    return print(&b);
 }
 
 /* Kubelet shows what it prints. */
@@ -118,10 +128,8 @@ int main(int argc, char **argv)
     lh_json_init();
     if (lh_conf_parse(&agent_option_set, argc, argv, NULL, &o, &conf, &args, &err) < 0)
         return fail(EXIT_USAGE, &err);
-    if (o.help)
-        status = print_table(lh_conf_help);
-    else if (o.man)
-        status = print_table(agent_man);
+    if (o.help || o.docs)
+        status = print_docs(o.docs);
     else if (o.version)
         status = puts("leasehold-agent " LH_VERSION) < 0 ? EXIT_FAILED : EXIT_OK;
     else

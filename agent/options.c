@@ -22,7 +22,8 @@ static const struct lh_opt opts[] = {
     {"log-level", 0, LH_OPT_STRING, "LEVEL", NULL,
      "debug, info, warn, error or off; the configuration's if left out.", true, AT(log_level)},
     {"version", 0, LH_OPT_BOOL, NULL, NULL, "Print the version and exit.", false, AT(version)},
-    {"man", 0, LH_OPT_BOOL, NULL, NULL, "Print the manual page and exit.", false, AT(man)},
+    {"docs", 0, LH_OPT_STRING, "PAGE", NULL,
+     "Print a page of documentation (man, flags, metrics) and exit.", false, AT(docs)},
     {"help", 'h', LH_OPT_BOOL, NULL, NULL, "Print this help and exit.", false, AT(help)},
     {0},
 };
@@ -35,18 +36,13 @@ const struct lh_opt_set agent_option_set = {
     .opts = opts,
 };
 
-void agent_man(const struct lh_opt_set *set, struct lh_buf *b)
-{
-    lh_conf_man(set,
-                "Logs in to the secret manager as the Pod's own ServiceAccount, publishes the "
-                "secrets of its configuration as files, renews and rotates them, tells the "
-                "application of changes, and at SIGTERM revokes its token and with it every lease, "
-                "within 1.5 s. The configuration is one JSON document in LEASEHOLD_CONFIG or FILE. "
-                "\"ready\" is the startup probe: it prints the one-line cause and exits with 1 "
-                "until all files were published. Exit status: 0 ended by a signal, or done (init "
-                "mode, --once); 1 failed; 2 wrong options or configuration.",
-                b);
-}
+const char agent_description[] =
+    "Logs in to the secret manager as the Pod's own ServiceAccount, publishes the secrets of its "
+    "configuration as files, renews and rotates them, tells the application of changes, and at "
+    "SIGTERM revokes its token and with it every lease, within 1.5 s. The configuration is one "
+    "JSON document in LEASEHOLD_CONFIG or FILE. \"ready\" is the startup probe: it prints the "
+    "one-line cause and exits with 1 until all files were published. Exit status: 0 ended by a "
+    "signal, or done (init mode, --once); 1 failed; 2 wrong options or configuration.";
 
 int agent_config_load(const struct agent_options *o, struct lh_agentcfg **out, struct lh_err *err)
 {

@@ -11,13 +11,13 @@
 
 /* Strings borrowed from the lh_conf that parsed them. */
 struct agent_options {
-    const char *config, *log_level;
-    bool once, check_config, help, version, man;
+    const char *config, *log_level, *docs;
+    bool once, check_config, help, version;
 };
 
 extern const struct lh_opt_set agent_option_set;
 
-void agent_man(const struct lh_opt_set *set, struct lh_buf *b);
+extern const char agent_description[]; /* for the man page */
 /* --config FILE, else the environment. LH_E_INVALID says which of the two is missing or wrong. */
 int agent_config_load(const struct agent_options *o, struct lh_agentcfg **out, struct lh_err *err);
 

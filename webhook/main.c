@@ -35,6 +35,7 @@ struct webhook {
     struct cert_files *files;
     struct own_ca *ca;
     struct lh_signal *term, *interrupt;
+    struct lh_timer *retired;
     bool draining;
     int exit_code;
 };
@@ -165,6 +166,15 @@ static void drained(void *arg)
     lh_loop_stop(w->loop);
 }
 
+static void drain(void *arg)
+{
+    struct webhook *w = arg;
+
+    lh_server_drain(w->server, (unsigned)w->o.drain_ms, drained, w);
+}
+
+/* The API server learns a moment later that this replica ends, and keeps connections to it even
+ * then. */
 static void terminate(void *arg, int signo)
 {
     struct webhook *w = arg;
@@ -173,7 +183,8 @@ static void terminate(void *arg, int signo)
         return;
     w->draining = true;
     lh_log_info("draining", LH_F_INT("signal", signo));
-    lh_server_drain(w->server, (unsigned)w->o.drain_ms, drained, w);
+    lh_server_retire(w->server);
+    lh_timer_in(w->retired, w->o.retire_ms);
 }
 
 static void bad_object(void *arg, const struct lh_err *err)
@@ -249,6 +260,8 @@ static int start_listeners(struct webhook *w, struct lh_err *err)
     if (rc == 0 && w->o.metrics)
         rc = lh_server_listen(w->server, &o, &l, err);
     if (rc == 0)
+        rc = lh_timer_new(w->loop, drain, w, &w->retired, err);
+    if (rc == 0)
         rc = lh_signal_new(w->loop, SIGTERM, terminate, w, &w->term, err);
     if (rc == 0)
         rc = lh_signal_new(w->loop, SIGINT, terminate, w, &w->interrupt, err);
@@ -290,6 +303,7 @@ static void finish(struct webhook *w)
     cert_files_free(w->files);
     lh_objects_free(w->admission.objects);
     lh_kube_free(w->kube);
+    lh_timer_free(w->retired);
     lh_signal_free(w->term);
     lh_signal_free(w->interrupt);
     lh_server_free(w->server);
@@ -299,27 +313,29 @@ static void finish(struct webhook *w)
     lh_conf_free(w->conf);
 }
 
-static int print_table(void (*write)(const struct lh_opt_set *set, struct lh_buf *b))
+static const char description[] =
+    "Serves POST /mutate and POST /validate (AdmissionReview v1) and GET /healthz and /readyz over "
+    "HTTPS, and /metrics on a port of its own. Knows stores and namespaces from its own watch and "
+    "holds no credential of a manager. Exit status: 0 ended by a signal, 1 failed, 2 wrong "
+    "options.";
+
+/* page NULL: help. */
+static int print_docs(const char *page)
 {
+    const struct lh_metric *const tables[] = {webhook_metrics, NULL};
     lh_auto_buf struct lh_buf b;
+    struct lh_err err = {0};
     struct lh_str s;
 
-    lh_buf_init(&b, (size_t)64 * 1024);
-    write(&webhook_option_set, &b);
+    lh_buf_init(&b, (size_t)256 * 1024);
+    if (!page)
+        lh_conf_help(&webhook_option_set, &b);
+    else if (lh_conf_docs(&webhook_option_set, page, description, tables, &b, &err) < 0) {
+        fprintf(stderr, "leasehold-webhook: %s\n", err.msg);
+        return EXIT_USAGE;
+    }
     s = lh_buf_peek(&b);
-    fwrite(s.p, 1, s.n, stdout);
-    return EXIT_OK;
-}
-
-static void man(const struct lh_opt_set *set, struct lh_buf *b)
-{
-    lh_conf_man(set,
-                "Serves POST /mutate and POST /validate (AdmissionReview v1) and GET /healthz and "
-                "/readyz over HTTPS, and "
-                "/metrics on a port of its own. Knows stores and namespaces from its own watch and "
-                "holds no credential of "
-                "a manager. Exit status: 0 ended by a signal, 1 failed, 2 wrong options.",
-                b);
+    return fwrite(s.p, 1, s.n, stdout) == s.n ? EXIT_OK : EXIT_FAILED;
 }
 
 int main(int argc, char **argv)
@@ -337,13 +353,10 @@ int main(int argc, char **argv)
     }
     lh_json_init();
     rc = lh_conf_parse(&webhook_option_set, argc, argv, NULL, &w.o, &w.conf, &args, &err);
-    if (rc == 0 && w.o.help)
-        return print_table(lh_conf_help);
-    if (rc == 0 && w.o.man)
-        return print_table(man);
-    if (rc == 0 && w.o.version) {
-        puts("leasehold-webhook " LH_VERSION);
-        return EXIT_OK;
+    if (rc == 0 && (w.o.help || w.o.docs || w.o.version)) {
+        rc = w.o.version ? puts("leasehold-webhook " LH_VERSION) < 0 : print_docs(w.o.docs);
+        lh_conf_free(w.conf);
+        return rc;
     }
     if (rc == 0 && args[0])
         rc = lh_err_set(&err, LH_E_INVALID,

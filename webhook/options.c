@@ -31,14 +31,18 @@ static const struct lh_opt opts[] = {
     {"webhook-configuration", 0, LH_OPT_STRING, "NAME", NULL,
      "Mutating and validating webhook configuration whose caBundle is kept.", false,
      AT(webhook_configuration)},
+    {"retire", 0, LH_OPT_DURATION, "DURATION", "0s",
+     "How long to serve on after SIGTERM, not ready any more, until nobody asks this replica.", false,
+     AT(retire_ms)},
     {"drain", 0, LH_OPT_DURATION, "DURATION", "20s",
-     "How long requests in flight may take after SIGTERM.", false, AT(drain_ms)},
+     "How long requests in flight may take after that.", false, AT(drain_ms)},
     {"log-level", 0, LH_OPT_STRING, "LEVEL", "info", "debug, info, warn, error or off.", true,
      AT(log_level)},
     {"check-config", 0, LH_OPT_BOOL, NULL, NULL, "Check options, policy and stores, then exit.",
      false, AT(check_config)},
     {"version", 0, LH_OPT_BOOL, NULL, NULL, "Print the version and exit.", false, AT(version)},
-    {"man", 0, LH_OPT_BOOL, NULL, NULL, "Print the manual page and exit.", false, AT(man)},
+    {"docs", 0, LH_OPT_STRING, "PAGE", NULL,
+     "Print a page of documentation (man, flags, metrics) and exit.", false, AT(docs)},
     {"help", 'h', LH_OPT_BOOL, NULL, NULL, "Print this help and exit.", false, AT(help)},
     {0},
 };
@@ -54,8 +58,7 @@ const struct lh_opt_set webhook_option_set = {
 int webhook_options_check(const struct webhook_options *o, struct lh_err *err)
 {
     enum lh_log_level level;
-    int own =
-        (o->ca_secret != NULL) + (o->service != NULL) + (o->webhook_configuration != NULL);
+    int own = (o->ca_secret != NULL) + (o->service != NULL) + (o->webhook_configuration != NULL);
 
     if (lh_log_level_parse(o->log_level, &level) < 0)
         return lh_err_set(err, LH_E_INVALID, "--log-level must be debug, info, warn, error or off");

@@ -10,9 +10,9 @@ struct webhook_options {
     const char *tls_cert, *tls_key;
     const char *stores, *kubeconfig, *policy;
     const char *ca_secret, *service, *webhook_configuration;
-    const char *log_level;
-    int64_t drain_ms;
-    bool help, version, check_config, man;
+    const char *log_level, *docs;
+    int64_t retire_ms, drain_ms;
+    bool help, version, check_config;
 };
 
 extern const struct lh_opt_set webhook_option_set;

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The same table of options as --help, as a table for docs/, as a man page. */
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "conf_priv.h"
 #include "leasehold/core/clock.h"
+#include "leasehold/core/metrics.h"
 
 enum { HELP_WIDTH = 80, HELP_INDENT = 8 };
 
@@ -204,4 +206,25 @@ void lh_conf_man(const struct lh_opt_set *set, const char *description, struct l
         }
     }
     lh_buf_put_z(b, set->opts[0].name ? "\n.El\n" : "\n");
+}
+
+int lh_conf_docs(const struct lh_opt_set *set, const char *page, const char *description,
+                 const struct lh_metric *const *tables, struct lh_buf *b, struct lh_err *err)
+{
+    if (strcmp(page, "man") == 0) {
+        lh_conf_man(set, description, b);
+    } else if (strcmp(page, "flags") == 0) {
+        lh_buf_printf(b, "## %s\n\n", set->program);
+        lh_conf_markdown(set, b);
+    } else if (strcmp(page, "metrics") == 0) {
+        lh_buf_printf(b, "## %s\n\n", set->program);
+        for (; tables && *tables; tables++) {
+            lh_metrics_markdown(*tables, b);
+            lh_buf_put_c(b, '\n');
+        }
+    } else {
+        return lh_err_set(err, LH_E_INVALID, "there is no page \"%s\": man, flags or metrics",
+                          page);
+    }
+    return lh_buf_check(b, err);
 }

@@ -316,10 +316,10 @@ static void put_series(struct lh_buf *b, const struct family *f, const struct se
     lh_buf_put_c(b, '\n');
 }
 
+static const char *const types[] = {"counter", "gauge", "histogram"};
+
 static void put_family(struct lh_buf *b, const struct family *f)
 {
-    static const char *const types[] = {"counter", "gauge", "histogram"};
-
     if (f->series.n == 0 && f->n_labels > 0)
         return;
     lh_buf_printf(b, "# HELP %s ", f->m->name);
@@ -338,6 +338,17 @@ void lh_metrics_write(struct lh_buf *b)
 
         for (size_t j = 0; j < t->n; j++)
             put_family(b, &t->families[j]);
+    }
+}
+
+void lh_metrics_markdown(const struct lh_metric *table, struct lh_buf *b)
+{
+    lh_buf_put_z(b, "| metric | type | labels | meaning |\n|---|---|---|---|\n");
+    for (const struct lh_metric *m = table; m->name; m++) {
+        lh_buf_printf(b, "| `%s` | %s |", m->name, types[m->type]);
+        for (size_t i = 0; i < LH_ARRAY_LEN(m->labels) && m->labels[i]; i++)
+            lh_buf_printf(b, "%s%s", i ? ", " : " ", m->labels[i]);
+        lh_buf_printf(b, " | %s |\n", m->help);
     }
 }
 

@@ -47,4 +47,10 @@ void lh_conf_markdown(const struct lh_opt_set *set, struct lh_buf *b); /* table 
 void lh_conf_man(const struct lh_opt_set *set, const char *description,
                  struct lh_buf *b); /* mdoc(7) page */
 
+struct lh_metric;
+/* One page of a program's documentation, for docs/ and man/: "flags" or "metrics" (Markdown; tables
+ * NULL-terminated, NULL: none) or "man" (mdoc). LH_E_INVALID for any other. */
+int lh_conf_docs(const struct lh_opt_set *set, const char *page, const char *description,
+                 const struct lh_metric *const *tables, struct lh_buf *b, struct lh_err *err);
+
 #endif

@@ -35,6 +35,8 @@ double lh_metric_value(const struct lh_metric *m,
 
 /* Everything registered, in order of registration; series sorted by label values. */
 void lh_metrics_write(struct lh_buf *b);
+/* A table's rows as a Markdown table for docs/: name, type, labels, help. */
+void lh_metrics_markdown(const struct lh_metric *table, struct lh_buf *b);
 /* Drops all values and registrations (tests, exit). */
 void lh_metrics_reset(void);
 
