@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Runs a fuzzer's entry over files and folders of files, so that gcc builds and ctest replay the corpus. */
+/* Runs a fuzzer's entry over files and folders of files, so that gcc builds and ctest replay the
+ * corpus. */
 #include <dirent.h>
 #include <stdint.h>
 #include <stdio.h>

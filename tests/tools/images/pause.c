@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* First process of a Pod's sandbox: holds the namespaces, reaps what is left to it, ends on TERM. */
+/* First process of a Pod's sandbox: holds the namespaces, reaps what is left to it, ends on TERM.
+ */
 #include <signal.h>
 #include <stddef.h>
 #include <sys/wait.h>
