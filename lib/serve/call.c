@@ -205,7 +205,9 @@ void serve_refuse(struct conn *c, int status)
 
 static bool wants_close(const struct lh_call *call)
 {
-    return !call->head.keep_alive || call->conn->l->s->draining;
+    const struct lh_server *s = call->conn->l->s;
+
+    return !call->head.keep_alive || s->draining || s->retiring;
 }
 
 static bool is_bodyless(const struct lh_call *call, int status)

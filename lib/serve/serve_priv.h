@@ -87,7 +87,7 @@ struct lh_server {
     struct lh_listener *listeners;
     struct lh_server_stats stats;
     unsigned n_listeners;
-    bool draining;
+    bool draining, retiring;
     struct lh_timer *drain_timer;
     lh_drained_fn drained;
     void *drained_arg;

@@ -204,6 +204,11 @@ void serve_connection_gone(struct lh_server *s)
         lh_timer_in(s->drain_timer, 0);
 }
 
+void lh_server_retire(struct lh_server *s)
+{
+    s->retiring = true;
+}
+
 void lh_server_drain(struct lh_server *s, unsigned grace_ms, lh_drained_fn done, void *arg)
 {
     s->draining = true;

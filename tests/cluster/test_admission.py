@@ -6,7 +6,7 @@ import json
 import subprocess
 
 import pytest
-from load import BATCH, Load
+from load import Load
 from product import NAMESPACE, WEBHOOK, deployment, pod
 
 CA_SECRET = f"{WEBHOOK}-ca"
@@ -105,12 +105,11 @@ def test_namespace_that_no_store_admits(product):
 def test_rollout_under_load(product, tenant):
     before = product.webhook_pods()
     with Load(tenant) as load:
-        product.cluster.wait("load", lambda: load.admitted >= BATCH, 30)
+        load.wait_for_more()
         product.cluster.kubectl("rollout", "restart", "-n", NAMESPACE, f"deployment/{WEBHOOK}")
         product.cluster.rollout(f"deployment/{WEBHOOK}", NAMESPACE)
         product.cluster.wait("the old Pods' end", lambda: not set(before) & set(_all_pods(product)), 60)
-        since = load.admitted
-        product.cluster.wait("load by the new Pods alone", lambda: load.admitted > since + BATCH, 30)
+        load.wait_for_more()
     assert load.failures == []
 
 
@@ -146,7 +145,7 @@ def _issuer_is(leaf, ca, tmp_path):
 def test_new_ca_under_load(product, tenant, tmp_path):
     old = _ca(product)
     with Load(tenant) as load:
-        product.cluster.wait("load", lambda: load.admitted >= BATCH, 30)
+        load.wait_for_more()
         patch = json.dumps([{"op": "remove", "path": "/data/ca.key"}])
         product.cluster.kubectl("patch", "secret", "-n", NAMESPACE, CA_SECRET, "--type=json", "-p", patch)
         product.cluster.wait("a new CA", lambda: "ca.key" in _ca(product), 30)
@@ -157,8 +156,7 @@ def test_new_ca_under_load(product, tenant, tmp_path):
         leaf = _ca(product)["tls.crt"]
         wanted = leaf.partition("-----END")[0].strip()
         product.cluster.wait("both replicas to serve it", lambda: set(_served(product)) == {wanted}, 30)
-        since = load.admitted
-        product.cluster.wait("load with the new leaf", lambda: load.admitted > since + BATCH, 30)
+        load.wait_for_more()
     assert load.failures == []
     assert not _issuer_is(leaf, old["ca.crt"], tmp_path)
     assert _issuer_is(leaf, both, tmp_path)

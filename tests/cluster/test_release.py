@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Upgrade, rollback and uninstall with Pods running."""
 
-from load import BATCH, Load
+from load import Load
 from product import AGENT, LOGIN, NAMESPACE, RELEASE, RENEW, STORE, WEBHOOK, pod
 
 CRDS = ["clustersecretstores.leasehold.dev", "secretstores.leasehold.dev"]
@@ -20,15 +20,14 @@ def test_upgrade_and_rollback_under_load(product, tenant, database_role):
     mark = product.manager.bao.audit_mark()
     webhooks = set(product.webhook_pods())
     with Load(tenant) as load:
-        cluster.wait("load", lambda: load.admitted >= BATCH, 30)
+        load.wait_for_more()
         product.helm("upgrade", "--set", "webhook.logLevel=debug,policy.maxSize=32Mi")
         upgraded = set(product.webhook_pods())
         assert not webhooks & upgraded
         product.cluster.helm("rollback", RELEASE, "-n", NAMESPACE, "--wait", "--timeout", "120s")
         cluster.rollout(f"deployment/{WEBHOOK}", NAMESPACE)
         assert not upgraded & set(product.webhook_pods())
-        since = load.admitted
-        cluster.wait("load after the rollback", lambda: load.admitted > since + BATCH, 30)
+        load.wait_for_more()
     assert load.failures == []
     cluster.wait("a renewal", lambda: tenant.requests(mark)[RENEW], 20)
     asked = tenant.requests(mark)

@@ -63,6 +63,10 @@ unsigned lh_listener_port(const struct lh_listener *l);
  * leaves the old one. */
 int lh_listener_set_cert(struct lh_listener *l, struct lh_str cert_pem,
                          const struct lh_secret *key_pem, struct lh_err *err);
+/* Serve on, but with Connection: close, so that clients come back on new connections, maybe to
+ * somebody else; before a drain. Closing a connection under a client that is about to write loses
+ * its request. */
+void lh_server_retire(struct lh_server *s);
 /* Stop accepting, answer what is in flight with Connection: close; done once, when idle or after
  * grace_ms. */
 typedef void (*lh_drained_fn)(void *arg);
