@@ -36,8 +36,7 @@ static void fail(struct lh_buf *b, int code)
     b->failed = code;
 }
 
-/* Room for n more bytes and the NUL behind them. */
-static bool make_room(struct lh_buf *b, size_t n)
+static bool grow(struct lh_buf *b, size_t n)
 {
     size_t need, room;
     char *p;
@@ -49,8 +48,6 @@ static bool make_room(struct lh_buf *b, size_t n)
         return false;
     }
     need = b->n + n + 1;
-    if (need <= b->room)
-        return true;
     room = b->room < 64 ? 64 : b->room;
     while (room < need)
         room = room > SIZE_MAX / 2 ? need : room * 2;
@@ -64,6 +61,12 @@ static bool make_room(struct lh_buf *b, size_t n)
     b->p = p;
     b->room = room;
     return true;
+}
+
+/* Room for n more bytes and the NUL behind them; room never exceeds the cap and that NUL. */
+static inline bool make_room(struct lh_buf *b, size_t n)
+{
+    return (!b->failed && n < b->room - b->n) || grow(b, n);
 }
 
 void lh_buf_put(struct lh_buf *b, const void *p, size_t n)
@@ -88,17 +91,44 @@ void lh_buf_put_z(struct lh_buf *b, const char *z)
 
 void lh_buf_put_c(struct lh_buf *b, char c)
 {
-    lh_buf_put(b, &c, 1);
+    if (!make_room(b, 1))
+        return;
+    b->p[b->n++] = c;
+    b->p[b->n] = '\0';
+}
+
+char *lh_buf_extend(struct lh_buf *b, size_t n)
+{
+    char *at;
+
+    if (!make_room(b, n))
+        return NULL;
+    at = b->p + b->n;
+    b->n += n;
+    b->p[b->n] = '\0';
+    return at;
+}
+
+void lh_buf_reserve(struct lh_buf *b, size_t n)
+{
+    make_room(b, n);
 }
 
 void lh_buf_printf(struct lh_buf *b, const char *fmt, ...)
 {
+    size_t room = b->failed ? 0 : b->room - b->n;
     va_list ap;
     int n;
 
     va_start(ap, fmt);
-    n = vsnprintf(NULL, 0, fmt, ap);
+    n = vsnprintf(room ? b->p + b->n : NULL, room, fmt, ap);
     va_end(ap);
+    if (n >= 0 && (size_t)n < room) {
+        b->n += (size_t)n;
+        return;
+    }
+    if (room)
+        lh_wipe(b->p + b->n, room); /* the part that did fit */
     if (n < 0) {
         fail(b, LH_E_TOOBIG); /* past INT_MAX: the only way printf fails here */
         return;

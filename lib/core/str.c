@@ -220,14 +220,34 @@ size_t lh_str_utf8_len(struct lh_str s)
     return len;
 }
 
+/* How many of the first bytes are ASCII; eight at a time, since nearly all text is. */
+static size_t ascii_run(struct lh_str s)
+{
+    size_t n = 0;
+    uint64_t word;
+
+    for (; s.n - n >= sizeof(word); n += sizeof(word)) {
+        memcpy(&word, s.p + n, sizeof(word));
+        if (word & 0x8080808080808080U)
+            break;
+    }
+    while (n < s.n && (unsigned char)s.p[n] < 0x80)
+        n++;
+    return n;
+}
+
 bool lh_str_is_utf8(struct lh_str s)
 {
     size_t len;
 
-    for (; s.n > 0; s.p += len, s.n -= len) {
-        len = lh_str_utf8_len(s);
+    while (s.n > 0) {
+        len = ascii_run(s);
+        if (len == 0)
+            len = lh_str_utf8_len(s);
         if (len == 0)
             return false;
+        s.p += len;
+        s.n -= len;
     }
     return true;
 }

@@ -122,6 +122,50 @@ static void growing_leaves_no_copy(void **state)
     lh_buf_done(&b);
 }
 
+static void room_is_given_within_the_cap(void **state)
+{
+    struct lh_buf b;
+    char *at;
+
+    (void)state;
+    lh_buf_init(&b, 300);
+    lh_buf_reserve(&b, 300);
+    assert_int_equal(lh_buf_peek(&b).n, 0);
+    at = lh_buf_extend(&b, 300);
+    assert_ptr_equal(at, b.p);
+    memset(at, 'x', 300);
+    assert_int_equal(lh_buf_peek(&b).n, 300);
+    assert_int_equal(lh_buf_peek(&b).p[300], '\0');
+    assert_null(lh_buf_extend(&b, 1));
+    assert_int_equal(lh_buf_check(&b, NULL), -LH_E_TOOBIG);
+    assert_null(lh_buf_extend(&b, 0));
+    lh_buf_reserve(&b, 1);
+    assert_int_equal(lh_buf_peek(&b).n, 0);
+    lh_buf_done(&b);
+}
+
+/* Nor does the part of a text that did fit when the whole did not. */
+static void formatting_leaves_no_copy(void **state)
+{
+    enum { N = 48 };
+    unsigned char masked[N];
+    char text[N + 1] = {0};
+    struct lh_buf b;
+
+    (void)state;
+    lh_test_canary(masked, N);
+    for (size_t i = 0; i < N; i++)
+        masked[i] = (unsigned char)(('a' + masked[i] % 26) ^ LH_TEST_MASK);
+    lh_test_canary_reveal(masked, N, text);
+    lh_buf_init(&b, 64);
+    lh_buf_put_c(&b, '-');
+    lh_buf_printf(&b, "%s%s", text, text);
+    assert_int_equal(lh_buf_check(&b, NULL), -LH_E_TOOBIG);
+    lh_wipe(text, N);
+    assert_int_equal(lh_test_residue(masked, N), 0);
+    lh_buf_done(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -130,6 +174,8 @@ int main(void)
         cmocka_unit_test(cap_is_exact_and_failure_sticky),
         cmocka_unit_test(torture),
         cmocka_unit_test(growing_leaves_no_copy),
+        cmocka_unit_test(room_is_given_within_the_cap),
+        cmocka_unit_test(formatting_leaves_no_copy),
     };
 
     return cmocka_run_group_tests_name("core/buf", tests, NULL, NULL);

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <string.h>
 
@@ -119,6 +120,63 @@ static void freed_memory_is_wiped(void **state)
     assert_int_equal(lh_test_residue(masked, N), 0);
 }
 
+/* Of every small size and a few beyond: what comes back from the store of spare blocks is zero
+ * where zero was asked for, and whole. */
+static void blocks_are_used_again_whole(void **state)
+{
+    enum { SIZES = 600 };
+    static unsigned char *p[SIZES];
+    size_t live = lh_mem_live_blocks();
+
+    (void)state;
+    for (int round = 0; round < 3; round++) {
+        for (size_t n = 0; n < SIZES; n++) {
+            p[n] = lh_calloc(n, 1);
+            assert_non_null(p[n]);
+            for (size_t i = 0; i < n; i++)
+                assert_int_equal(p[n][i], 0);
+            memset(p[n], 0xaa, n);
+        }
+        for (size_t n = SIZES; n-- > 0;) {
+            for (size_t i = 0; i < n; i++)
+                assert_int_equal(p[n][i], 0xaa);
+            lh_free(p[n]);
+        }
+    }
+    assert_int_equal(lh_mem_live_blocks(), live);
+}
+
+static void *free_all(void *arg)
+{
+    void **p = arg;
+
+    for (int i = 0; i < 100; i++)
+        lh_free(p[i]);
+    for (int i = 0; i < 100; i++)
+        p[i] = lh_calloc(1, 40);
+    return NULL;
+}
+
+/* As libcurl's resolver thread does. */
+static void blocks_belong_to_no_thread(void **state)
+{
+    size_t live = lh_mem_live_blocks();
+    unsigned long count = lh_mem_count();
+    void *p[100];
+    pthread_t t;
+
+    (void)state;
+    for (size_t i = 0; i < LH_ARRAY_LEN(p); i++)
+        p[i] = lh_malloc(40);
+    assert_int_equal(pthread_create(&t, NULL, free_all, p), 0);
+    assert_int_equal(pthread_join(t, NULL), 0);
+    assert_int_equal(lh_mem_live_blocks(), live + LH_ARRAY_LEN(p));
+    assert_int_equal(lh_mem_count(), count + 2 * LH_ARRAY_LEN(p));
+    for (size_t i = 0; i < LH_ARRAY_LEN(p); i++)
+        lh_free(p[i]);
+    assert_int_equal(lh_mem_live_blocks(), live);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -129,6 +187,8 @@ int main(void)
         cmocka_unit_test(nth_allocation_fails_once),
         cmocka_unit_test(copies),
         cmocka_unit_test(freed_memory_is_wiped),
+        cmocka_unit_test(blocks_are_used_again_whole),
+        cmocka_unit_test(blocks_belong_to_no_thread),
     };
 
     lh_mem_init();

@@ -159,6 +159,14 @@ static void utf8(void **state)
         assert_int_equal(lh_str_is_utf8(lh_str(rows[i].in)), rows[i].ok);
     assert_int_equal(lh_str_utf8_len(LH_STR("\xe2\x82\xac!")), 3);
     assert_true(lh_str_is_utf8(LH_STR("a\0b")));
+    for (size_t i = 0; i < 20; i++) {
+        char text[] = "abcdefghijklmnopqrstuvwxyz";
+
+        text[i] = '\xc3';
+        assert_false(lh_str_is_utf8(lh_str(text)));
+        text[i + 1] = '\xa9';
+        assert_true(lh_str_is_utf8(lh_str(text)));
+    }
 }
 
 static void duplicates(void **state)
