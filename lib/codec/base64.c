@@ -4,27 +4,35 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "leasehold/core/mem.h"
+
 static const char standard[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 static const char url[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 static void put(struct lh_buf *b, const unsigned char *p, size_t n, const char *alphabet, bool pad)
 {
-    for (; n > 0;) {
-        size_t take = n < 3 ? n : 3;
-        uint32_t v = (uint32_t)p[0] << 16;
-        char out[4];
+    size_t rest = n % 3, size = n / 3 * 4 + (rest == 0 ? 0 : pad ? 4 : rest + 1);
+    char *q = n / 3 < SIZE_MAX / 4 ? lh_buf_extend(b, size) : NULL;
 
-        if (take > 1)
-            v |= (uint32_t)p[1] << 8;
-        if (take > 2)
-            v |= p[2];
-        out[0] = alphabet[v >> 18];
-        out[1] = alphabet[(v >> 12) & 63];
-        out[2] = take > 1 ? alphabet[(v >> 6) & 63] : '=';
-        out[3] = take > 2 ? alphabet[v & 63] : '=';
-        lh_buf_put(b, out, pad ? 4 : take + 1);
-        p += take;
-        n -= take;
+    if (!q)
+        return;
+    for (; n >= 3; p += 3, n -= 3) {
+        uint32_t v = (uint32_t)p[0] << 16 | (uint32_t)p[1] << 8 | p[2];
+
+        *q++ = alphabet[v >> 18];
+        *q++ = alphabet[(v >> 12) & 63];
+        *q++ = alphabet[(v >> 6) & 63];
+        *q++ = alphabet[v & 63];
+    }
+    if (n > 0) {
+        uint32_t v = (uint32_t)p[0] << 16 | (n > 1 ? (uint32_t)p[1] << 8 : 0);
+
+        *q++ = alphabet[v >> 18];
+        *q++ = alphabet[(v >> 12) & 63];
+        if (n > 1)
+            *q++ = alphabet[(v >> 6) & 63];
+        for (size_t i = n; pad && i < 3; i++)
+            *q++ = '=';
     }
 }
 

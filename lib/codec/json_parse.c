@@ -80,6 +80,31 @@ size_t lh_json_utf8_len(const unsigned char *p, size_t n)
     return len;
 }
 
+static bool is_plain(unsigned char c)
+{
+    return c >= 0x20 && c < 0x80 && c != '"' && c != '\\';
+}
+
+size_t lh_json_plain_run(const char *p, size_t n)
+{
+    const uint64_t ones = 0x0101010101010101U;
+    size_t i = 0;
+    uint64_t w, quote, slash;
+
+    /* Eight at a time: a borrow shows in the high bit of the first byte that is none of ours, and
+     * what it does to the bytes behind that one does not matter. */
+    for (; n - i >= sizeof(w); i += sizeof(w)) {
+        memcpy(&w, p + i, sizeof(w));
+        quote = w ^ (ones * '"');
+        slash = w ^ (ones * '\\');
+        if ((w | (w - ones * 0x20) | (quote - ones) | (slash - ones)) & (ones * 0x80))
+            break;
+    }
+    while (i < n && is_plain((unsigned char)p[i]))
+        i++;
+    return i;
+}
+
 static int hex4(const char *p)
 {
     int v = 0;
@@ -182,9 +207,13 @@ static int scan_string(struct scan *s, struct lh_str *raw, bool *escaped)
     const char *start = ++s->p;
 
     *escaped = false;
-    while (s->p < s->end && *s->p != '"') {
-        unsigned char c = (unsigned char)*s->p;
+    for (;;) {
+        unsigned char c;
 
+        s->p += lh_json_plain_run(s->p, (size_t)(s->end - s->p));
+        if (s->p == s->end || *s->p == '"')
+            break;
+        c = (unsigned char)*s->p;
         if (c == '\\') {
             int rc = check_escape(s);
 
@@ -400,34 +429,60 @@ static int parse_array(struct scan *s, json_t **out)
     return 0;
 }
 
-/* The key as a value, so that it lives until the member is set; moves behind the colon. */
-static int parse_key(struct scan *s, const json_t *obj, json_t **out)
+struct key {
+    const char *at; /* for errors */
+    struct lh_str text;
+    char *plain; /* owned: the text, where it is not in the input as it is */
+};
+
+/* Up to the value, behind the colon. */
+static int parse_key(struct scan *s, struct key *out)
 {
-    lh_auto_json json_t *key = NULL;
-    const char *at = s->p;
-    size_t n;
+    bool escaped;
     int rc;
 
+    out->at = s->p;
     if (!is_at(s, '"'))
         return fail(s, LH_E_INVALID, "expected a key in double quotes");
     rc = count_member(s);
     if (rc < 0)
         return rc;
-    rc = parse_string(s, &key);
+    rc = scan_string(s, &out->text, &escaped);
     if (rc < 0)
         return rc;
-    n = json_string_length(key);
-    if (memchr(json_string_value(key), '\0', n))
-        return fail_at(s, at, LH_E_INVALID, "NUL in a key");
-    if (json_object_getn(obj, json_string_value(key), n))
-        return fail_at(s, at, LH_E_INVALID, "duplicate key");
+    if (escaped) {
+        out->plain = lh_malloc(out->text.n);
+        if (!out->plain)
+            return lh_err_nomem(s->err);
+        out->text = (struct lh_str){out->plain, unescape(out->text, out->plain)};
+        if (memchr(out->text.p, '\0', out->text.n))
+            return fail_at(s, out->at, LH_E_INVALID, "NUL in a key");
+    }
     skip_space(s);
     if (!is_at(s, ':'))
         return fail(s, LH_E_INVALID, "expected ':'");
     s->p++;
     skip_space(s);
-    *out = LH_TAKE_PTR(key);
     return 0;
+}
+
+static int parse_member(struct scan *s, json_t *obj)
+{
+    size_t had = json_object_size(obj);
+    struct key key = {0};
+    json_t *value = NULL;
+    int rc;
+
+    rc = parse_key(s, &key);
+    if (rc == 0)
+        rc = parse_value(s, &value);
+    if (rc == 0 && json_object_setn_new_nocheck(obj, key.text.p, key.text.n, value) < 0)
+        rc = lh_err_nomem(s->err);
+    /* Looked for only now, since jansson hashes a key once for each call. */
+    if (rc == 0 && json_object_size(obj) == had)
+        rc = fail_at(s, key.at, LH_E_INVALID, "duplicate key");
+    lh_free(key.plain);
+    return rc;
 }
 
 static int parse_object(struct scan *s, json_t **out)
@@ -444,19 +499,9 @@ static int parse_object(struct scan *s, json_t **out)
     if (is_at(s, '}'))
         rc = next_member(s, '}');
     while (rc == 1) {
-        lh_auto_json json_t *key = NULL;
-        json_t *value = NULL;
-
-        rc = parse_key(s, obj, &key);
+        rc = parse_member(s, obj);
         if (rc < 0)
             return rc;
-        rc = parse_value(s, &value);
-        if (rc < 0)
-            return rc;
-        rc = json_object_setn_new_nocheck(obj, json_string_value(key), json_string_length(key),
-                                          value);
-        if (rc < 0)
-            return lh_err_nomem(s->err);
         rc = next_member(s, '}');
     }
     if (rc < 0)

@@ -35,6 +35,10 @@ bool lh_json_number_equal(struct lh_str a, struct lh_str b);
 /* Length in bytes of the valid UTF-8 character at p (n > 0 bytes left), 0 if there is none. */
 size_t lh_json_utf8_len(const unsigned char *p, size_t n);
 
+/* How many of the first n bytes are ASCII that JSON writes as it is: no quote, backslash or control
+ * character. */
+size_t lh_json_plain_run(const char *p, size_t n);
+
 /* Recursion of builders' trees, which no parser bounded, ends here. */
 #define JSON_WALK_DEPTH 2000
 

@@ -28,27 +28,30 @@ static void write_escaped(struct lh_buf *b, unsigned char c)
 
 void lh_json_write_str(struct lh_str s, struct lh_buf *b)
 {
-    const unsigned char *p = (const unsigned char *)s.p;
-    size_t i = 0, plain = 0; /* bytes before i that are not written yet */
+    size_t len;
 
     lh_buf_put_c(b, '"');
-    while (i < s.n) {
-        size_t len = lh_json_utf8_len(p + i, s.n - i);
+    while (s.n > 0) {
+        const char *start = s.p;
 
-        if (len > 0 && p[i] >= 0x20 && p[i] != '"' && p[i] != '\\') {
-            plain += len;
-            i += len;
-            continue;
-        }
-        lh_buf_put(b, p + i - plain, plain);
-        plain = 0;
-        if (len == 0)
+        /* As much as goes out as it is. */
+        do {
+            len = lh_json_plain_run(s.p, s.n);
+            if (len == 0 && (unsigned char)s.p[0] >= 0x80)
+                len = lh_json_utf8_len((const unsigned char *)s.p, s.n);
+            s.p += len;
+            s.n -= len;
+        } while (len > 0 && s.n > 0);
+        lh_buf_put(b, start, (size_t)(s.p - start));
+        if (s.n == 0)
+            break;
+        if ((unsigned char)s.p[0] >= 0x80)
             lh_buf_put_z(b, "\\ufffd"); /* no UTF-8: what we write is always JSON */
         else
-            write_escaped(b, p[i]);
-        i++;
+            write_escaped(b, (unsigned char)s.p[0]);
+        s.p++;
+        s.n--;
     }
-    lh_buf_put(b, p + i - plain, plain);
     lh_buf_put_c(b, '"');
 }
 

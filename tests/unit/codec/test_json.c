@@ -80,6 +80,8 @@ static const struct bad {
     {"column counts characters", LH_STR("[\"\xc3\xa9\xe2\x82\xac\" x]"), LH_E_INVALID, "column 7"},
     {"duplicate key", LH_STR("{\"a\":1,\"a\":2}"), LH_E_INVALID, "column 8: duplicate key"},
     {"duplicate key by escape", LH_STR("{\"a\":1,\"\\u0061\":2}"), LH_E_INVALID, "duplicate key"},
+    {"duplicate key behind a long value", LH_STR("{\"abc\":1,\n\"abc\":[[{}],2]}"), LH_E_INVALID,
+     "line 2, column 1: duplicate key"},
     {"NUL in a key", LH_STR("{\"a\\u0000\":1}"), LH_E_INVALID, "NUL in a key"},
     {"NUL byte", LH_STR("[\0]"), LH_E_INVALID, "not a JSON value"},
     {"key without quotes", LH_STR("{a:1}"), LH_E_INVALID, "expected a key"},
@@ -284,6 +286,42 @@ static void written_strings_are_always_json(void **state)
     lh_buf_done(&b);
 }
 
+/* Text is looked at eight bytes at a time: every special byte at every place of a word. */
+static void special_bytes_are_found_everywhere(void **state)
+{
+    static const struct {
+        struct lh_str in, out;
+    } rows[] = {
+        {LH_STR("\""), LH_STR("\\\"")},      {LH_STR("\\"), LH_STR("\\\\")},
+        {LH_STR("\n"), LH_STR("\\n")},       {LH_STR("\x1f"), LH_STR("\\u001f")},
+        {LH_STR("\0"), LH_STR("\\u0000")},   {LH_STR("\xc3\xa9"), LH_STR("\xc3\xa9")},
+        {LH_STR("\x80"), LH_STR("\\ufffd")}, {LH_STR("\x7f"), LH_STR("\x7f")},
+        {LH_STR("!#[] "), LH_STR("!#[] ")},
+    };
+
+    (void)state;
+    for (size_t r = 0; r < LH_ARRAY_LEN(rows); r++) {
+        for (int before = 0; before < 20; before++) {
+            struct lh_buf in, want, out;
+
+            lh_buf_init(&in, 100);
+            lh_buf_init(&want, 100);
+            lh_buf_init(&out, 100);
+            lh_buf_printf(&in, "%.*s", before, "abcdefghijklmnopqrst");
+            lh_buf_printf(&want, "\"%.*s", before, "abcdefghijklmnopqrst");
+            lh_buf_put_str(&in, rows[r].in);
+            lh_buf_put_str(&want, rows[r].out);
+            lh_buf_put_z(&in, "uvwxyz0123");
+            lh_buf_put_z(&want, "uvwxyz0123\"");
+            lh_json_write_str(lh_buf_peek(&in), &out);
+            assert_string_equal(lh_buf_peek(&out).p, lh_buf_peek(&want).p);
+            lh_buf_done(&in);
+            lh_buf_done(&want);
+            lh_buf_done(&out);
+        }
+    }
+}
+
 static void writing_past_the_cap_is_sticky(void **state)
 {
     lh_auto_json lh_json *v = parse("[\"0123456789\"]");
@@ -390,6 +428,7 @@ int main(void)
     ONE(members_come_in_order);
     ONE(styles);
     ONE(written_strings_are_always_json);
+    ONE(special_bytes_are_found_everywhere);
     ONE(writing_past_the_cap_is_sticky);
     ONE(builders_build);
     ONE(survives_want_of_memory);
