@@ -12,7 +12,7 @@ enum yaml_scalar {
     YAML_FALSE,
     YAML_NUMBER,
     YAML_MERGE,   /* << */
-    YAML_NO_JSON, /* .inf, .nan, an integer past 64 bits that is not decimal */
+    YAML_NO_JSON, /* .inf, .nan */
 };
 
 /*

@@ -179,11 +179,13 @@ static int parse_sequence(struct reader *r, size_t depth, lh_json **out)
     }
 }
 
-/* Keys of other types become text, as Kubernetes' reader makes them: `on:` is "true". */
+/* Keys of other types become text, as Kubernetes' reader makes them: `on:` is "true". It rounds
+ * numbers that are no integers; here they are refused. */
 static int parse_key(struct reader *r, const yaml_event_t *ev, const lh_json *obj,
                      struct lh_buf *key)
 {
     struct lh_str text;
+    long long number;
     int rc = check_properties(r, ev);
 
     if (rc < 0)
@@ -204,6 +206,8 @@ static int parse_key(struct reader *r, const yaml_event_t *ev, const lh_json *ob
         lh_buf_put_str(key, scalar_text(ev));
         break;
     case YAML_NUMBER:
+        if (!lh_str_to_i64(lh_buf_peek(key), INT64_MIN, INT64_MAX, &number))
+            return fail_at(r, LH_E_INVALID, ev, "a number as a key: quote it");
         break;
     }
     rc = lh_buf_check(key, r->err);

@@ -99,7 +99,7 @@ static enum yaml_scalar resolve_integer(const char *text, struct lh_buf *number)
 
         if (__builtin_mul_overflow(v, (uint64_t)base, &v) ||
             __builtin_add_overflow(v, (uint64_t)digit, &v))
-            return YAML_NO_JSON;
+            return YAML_STRING;
     }
     if (number)
         lh_buf_printf(number, "%s%llu", negative && v != 0 ? "-" : "", (unsigned long long)v);
@@ -161,16 +161,30 @@ static enum yaml_scalar resolve_number(struct lh_str s, struct lh_buf *number)
     return is == YAML_STRING ? resolve_float(text, number) : is;
 }
 
+static bool is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+/* Go drops every '_' of what starts with a digit or sign, and is strict where a dot stands first.
+ */
+static bool separates_digits(struct lh_str s)
+{
+    for (size_t i = 1; i < s.n; i++) {
+        if (s.p[i] == '_' && (i + 1 == s.n || !is_digit(s.p[i - 1]) || !is_digit(s.p[i + 1])))
+            return false;
+    }
+    return true;
+}
+
 enum yaml_scalar lh_yaml_resolve(struct lh_str s, struct lh_buf *number)
 {
     for (size_t i = 0; i < LH_ARRAY_LEN(words); i++) {
         if (lh_str_eqz(s, words[i].text))
             return words[i].is;
     }
-    if ((s.p[0] >= '0' && s.p[0] <= '9') || s.p[0] == '-' || s.p[0] == '+')
-        return resolve_number(s, number);
-    /* A '_' makes no number of what starts with a dot, in Go's reader too. */
-    if (s.p[0] == '.' && s.n > 1 && !memchr(s.p, '_', s.n))
+    if (is_digit(s.p[0]) || s.p[0] == '+' || s.p[0] == '-' ||
+        (s.p[0] == '.' && separates_digits(s)))
         return resolve_number(s, number);
     return YAML_STRING;
 }
