@@ -248,7 +248,9 @@ static void answered(struct conn *c)
 
 void serve_conn_send(struct conn *c)
 {
-    lh_timer_in(c->deadline, c->l->opts.idle_ms); /* a reader who does not read */
+    /* For a reader who does not read. An answer that is complete has this long in all, one in
+     * pieces for each step. */
+    lh_timer_in(c->deadline, c->l->opts.idle_ms);
     lws_callback_on_writable(c->wsi);
 }
 
@@ -265,7 +267,10 @@ static int send_piece(struct conn *c, size_t n)
         lh_buf_init(&c->out, SERVE_MAX_ANSWER);
         c->out_at = 0;
     }
-    serve_conn_send(c);
+    if (c->state == CONN_FLUSH)
+        lws_callback_on_writable(c->wsi);
+    else
+        serve_conn_send(c);
     return 0;
 }
 
