@@ -384,6 +384,11 @@ void lh_http_resume(struct lh_http_op *op)
     tick_in(op->h, 0);
 }
 
+int lh_http_status(const struct lh_http_op *op)
+{
+    return op->in_headers.complete ? op->status : 0;
+}
+
 size_t lh_http_in_flight(const struct lh_http *h)
 {
     return h->running.n;

@@ -111,6 +111,9 @@ bool lh_watch_is_synced(const struct lh_watch *w)
 
 const char *lh_watch_trouble(const struct lh_watch *w)
 {
+    /* A stream on which nothing happens yet is well as soon as its head came. */
+    if (w->state == WATCH_FOLLOWING && w->op && lh_http_status(w->op) == 200)
+        return "";
     return w->trouble;
 }
 

@@ -102,6 +102,8 @@ int lh_http_start(struct lh_http *h, const struct lh_http_request *req /* copied
 void lh_http_cancel(
     struct lh_http_op *op); /* NULL is a no-op; done is not called; safe inside another op's done */
 void lh_http_resume(struct lh_http_op *op); /* after on_data paused */
+/* Status of the answer whose head has come, 0 before: a stream may be silent for long. */
+int lh_http_status(const struct lh_http_op *op);
 size_t lh_http_in_flight(const struct lh_http *h);
 size_t lh_http_queued(const struct lh_http *h);
 /* Drops idle connections (after a CA change, in residue tests). */
