@@ -194,7 +194,7 @@ static struct want plan_lease(const struct lh_grant *g)
         return read_at(g, g->early.proved ? 0 : g->early.until);
     if (g->replace)
         return read_at(g, 0);
-    p = lh_plan_lease(&g->lease.life, &g->renewals);
+    p = lh_plan_life(&g->lease.life, &g->renewals);
     if (p.act == LH_ACT_REPLACE)
         return read_at(g, p.at);
     if (g->verify)

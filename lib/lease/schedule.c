@@ -143,16 +143,7 @@ static struct lh_plan renew(const struct lh_life *l, const struct lh_failures *r
     return (struct lh_plan){LH_ACT_RENEW, at};
 }
 
-struct lh_plan lh_plan_token(const struct lh_life *l, const struct lh_failures *renewals)
-{
-    if (l->ms == 0)
-        return (struct lh_plan){LH_ACT_NONE, LH_NEVER};
-    if (!l->renewable || l->ending)
-        return replace_late(l);
-    return renew(l, renewals);
-}
-
-struct lh_plan lh_plan_lease(const struct lh_life *l, const struct lh_failures *renewals)
+struct lh_plan lh_plan_life(const struct lh_life *l, const struct lh_failures *renewals)
 {
     if (l->ms == 0)
         return (struct lh_plan){LH_ACT_NONE, LH_NEVER};

@@ -263,7 +263,7 @@ static void verify_all(struct lh_session *s, lh_ms now)
 
 static void live_step(struct lh_session *s, lh_ms now)
 {
-    struct lh_plan p = lh_plan_token(&s->token.life, &s->token.renewals);
+    struct lh_plan p = lh_plan_life(&s->token.life, &s->token.renewals);
     lh_ms verify = verify_at(s);
 
     if (s->once)

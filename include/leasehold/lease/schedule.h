@@ -62,11 +62,10 @@ struct lh_plan {
     enum lh_act act;
     lh_ms at;
 };
-/* Token: renew at 2/3 +-10 %; not renewable or at its end: log in again at 0.85 +-5 %. A renewal
- * that fails is tried again until 0.85 of the life, then replaced. */
-struct lh_plan lh_plan_token(const struct lh_life *l, const struct lh_failures *renewals);
-/* Lease: the same, but at the sign of the end it is replaced at once. */
-struct lh_plan lh_plan_lease(const struct lh_life *l, const struct lh_failures *renewals);
+/* Token and lease: renew at 2/3 +-10 %; what cannot be renewed is replaced at 0.85 +-5 %, what is
+ * at the sign of its end at once: the shorter what is left, the less time there is for trouble. A
+ * renewal that fails is tried again until 0.85 of the life, then replaced. */
+struct lh_plan lh_plan_life(const struct lh_life *l, const struct lh_failures *renewals);
 /* Certificate: issue again at 2/3 +-5 %. */
 lh_ms lh_plan_certificate(const struct lh_life *l);
 

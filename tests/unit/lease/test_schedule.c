@@ -13,117 +13,55 @@ enum { T0 = 1000000, HOUR = 3600 * 1000 };
 
 static const struct lh_failures NO_FAILURES;
 
-/* One row a line of the table of lives: with the dice at both ends the act falls on both bounds. */
+#define LIFE(...)                                                                                  \
+    {                                                                                              \
+        .asked_ms = HOUR, __VA_ARGS__                                                              \
+    }
+#define FAILED(count, until)                                                                       \
+    {                                                                                              \
+        .n = (count), .next = T0 + (until)                                                         \
+    }
+
+/* With the dice at both ends the act falls on both bounds, which are relative to the start. */
 static struct life_row {
     const char *name;
-    bool token;
-    struct lh_life life; /* dice is set by the test */
-    unsigned n;          /* failed renewals */
-    lh_ms next;          /* and when the next attempt may be */
+    struct lh_life life; /* start and dice are set by the test */
+    struct lh_failures failed;
     enum lh_act act;
-    lh_ms lo, hi; /* relative to the start */
+    lh_ms lo, hi;
 } life_rows[] = {
-    {"token renews at 2/3 +-10 %",
-     true,
-     {.ms = HOUR, .asked_ms = HOUR, .renewable = true},
-     0,
-     0,
+    {"what can be renewed is, at 2/3 +-10 %",
+     LIFE(.ms = HOUR, .renewable = true),
+     {0},
      LH_ACT_RENEW,
      2160000,
      2640000},
-    {"token that cannot be renewed is replaced before 0.9",
-     true,
-     {.ms = HOUR},
-     0,
-     0,
+    {"so is a short one", LIFE(.ms = 20000, .renewable = true), {0}, LH_ACT_RENEW, 12000, 14667},
+    {"what cannot be renewed is replaced at 0.85 +-5 %",
+     LIFE(.ms = HOUR),
+     {0},
      LH_ACT_REPLACE,
      2907000,
      3213000},
-    {"token near its maximum is replaced before 0.9 of what is left",
-     true,
-     {.ms = HOUR, .renewable = true, .ending = true},
-     0,
-     0,
-     LH_ACT_REPLACE,
-     2907000,
-     3213000},
-    {"token without an end is left alone",
-     true,
-     {.ms = 0, .renewable = true},
-     0,
-     0,
-     LH_ACT_NONE,
-     LH_NEVER,
-     LH_NEVER},
-    {"token renewal that failed waits for its backoff",
-     true,
-     {.ms = HOUR, .renewable = true},
-     1,
-     2800000,
-     LH_ACT_RENEW,
-     2800000,
-     2800000},
-    {"token renewal that fails until 0.85 becomes a login",
-     true,
-     {.ms = HOUR, .renewable = true},
-     5,
-     3100000,
-     LH_ACT_REPLACE,
-     3060000,
-     3060000},
-    {"lease renews at 2/3 +-10 %",
-     false,
-     {.ms = 20000, .asked_ms = 20000, .renewable = true},
-     0,
-     0,
-     LH_ACT_RENEW,
-     12000,
-     14667},
-    {"lease that cannot be renewed is issued again at 0.85 +-5 %",
-     false,
-     {.ms = 20000},
-     0,
-     0,
-     LH_ACT_REPLACE,
-     16150,
-     17850},
-    {"lease at the sign of its end is replaced at once",
-     false,
-     {.ms = 7000, .renewable = true, .ending = true},
-     0,
-     0,
+    {"at the sign of its end it is replaced at once",
+     LIFE(.ms = 7000, .renewable = true, .ending = true),
+     {0},
      LH_ACT_REPLACE,
      0,
      0},
-    {"lease renewal that failed is tried again",
-     false,
-     {.ms = HOUR, .renewable = true},
-     3,
-     2700000,
-     LH_ACT_RENEW,
-     2700000,
-     2700000},
-    {"lease renewal that fails until 0.85 becomes one issue",
-     false,
-     {.ms = HOUR, .renewable = true},
-     9,
-     3059999 + 60000,
-     LH_ACT_REPLACE,
-     3060000,
-     3060000},
-    {"lease without an end is left alone",
-     false,
-     {.ms = 0, .renewable = true},
-     0,
-     0,
+    {"a renewal that failed waits for its backoff", LIFE(.ms = HOUR, .renewable = true),
+     FAILED(3, 2800000), LH_ACT_RENEW, 2800000, 2800000},
+    {"a renewal that fails until 0.85 becomes one replacement", LIFE(.ms = HOUR, .renewable = true),
+     FAILED(9, 3060001), LH_ACT_REPLACE, 3060000, 3060000},
+    {"what has no end is left alone",
+     LIFE(.ms = 0, .renewable = true),
+     {0},
      LH_ACT_NONE,
      LH_NEVER,
      LH_NEVER},
-    {"lease of an absurd length does not overflow",
-     false,
-     {.ms = INT64_MAX, .renewable = true},
-     0,
-     0,
+    {"a life of absurd length does not overflow",
+     LIFE(.ms = INT64_MAX, .renewable = true),
+     {0},
      LH_ACT_RENEW,
      LH_NEVER,
      LH_NEVER},
@@ -132,8 +70,6 @@ static struct life_row {
 static void lives(void **state)
 {
     const struct life_row *r = *state;
-    struct lh_failures f = {.n = r->n, .next = r->n ? T0 + r->next : 0};
-
     for (int end = 0; end < 2; end++) {
         struct lh_life l = r->life;
         struct lh_plan p;
@@ -141,7 +77,7 @@ static void lives(void **state)
 
         l.start = T0;
         l.dice = end ? LH_DICE_MAX : 0;
-        p = r->token ? lh_plan_token(&l, &f) : lh_plan_lease(&l, &f);
+        p = lh_plan_life(&l, &r->failed);
         assert_int_equal(p.act, r->act);
         if (want == LH_NEVER)
             assert_true(p.at > T0 + HOUR);
@@ -158,8 +94,8 @@ static void jitter_is_uniform_between_the_bounds(void **state)
     (void)state;
     for (uint32_t d = 0; d <= LH_DICE_MAX; d += LH_DICE_MAX / 16) {
         l.dice = d;
-        assert_true(lh_plan_lease(&l, &NO_FAILURES).at > last);
-        last = lh_plan_lease(&l, &NO_FAILURES).at;
+        assert_true(lh_plan_life(&l, &NO_FAILURES).at > last);
+        last = lh_plan_life(&l, &NO_FAILURES).at;
     }
     assert_int_equal(last, 22000);
 }
