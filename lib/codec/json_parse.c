@@ -270,8 +270,8 @@ static size_t unescape(struct lh_str raw, char *q)
 static int parse_string(struct scan *s, json_t **out)
 {
     lh_auto_free char *plain = NULL;
-    struct lh_str raw;
-    bool escaped;
+    struct lh_str raw = {NULL, 0};
+    bool escaped = false;
     json_t *v;
     int rc;
 

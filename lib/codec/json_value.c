@@ -383,5 +383,10 @@ int lh_json_del_at(lh_json *arr, size_t i)
 
 lh_json *lh_json_mut(const lh_json *v)
 {
-    return (lh_json *)(uintptr_t)v;
+    union {
+        const lh_json *c;
+        lh_json *m;
+    } either = {v};
+
+    return either.m;
 }

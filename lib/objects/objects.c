@@ -101,7 +101,7 @@ static bool push(struct object_set *s, const struct object *obj)
 /* Both lists, sorted; without memory they are empty, and made when asked for again. */
 static void sort(struct object_set *s)
 {
-    lh_auto_free struct object **all = lh_calloc(lh_map_len(s->map) + 1, sizeof(struct object *));
+    lh_auto_free struct object **all = lh_calloc(lh_map_len(s->map) + 1, sizeof(*all));
     struct lh_str key;
     size_t it = 0, n = 0;
     void *value;
@@ -122,14 +122,17 @@ static void sort(struct object_set *s)
     }
 }
 
+/* The lists are a cache of what the map says, and so may change behind a const. */
 static struct object_set *sorted(const struct lh_objects *o)
 {
-    /* The lists are a cache of what the map says. */
-    struct object_set *s = (struct object_set *)(uintptr_t)&o->set;
+    union {
+        const struct object_set *c;
+        struct object_set *m;
+    } set = {&o->set};
 
-    if (!s->sorted)
-        sort(s);
-    return s;
+    if (!set.m->sorted)
+        sort(set.m);
+    return set.m;
 }
 
 struct lh_store *const *lh_objects_stores(const struct lh_objects *o, size_t *n)
