@@ -72,14 +72,12 @@ void lh_ip_unwrap(struct lh_ip *ip)
     unsigned char four[4];
     const unsigned char *b = ip->b;
 
-    if (memcmp(b, nat64, sizeof(nat64)) == 0)
-        memcpy(four, b + 12, 4);
-    else if (memcmp(b, sixto4, sizeof(sixto4)) == 0)
-        memcpy(four, b + 2, 4);
-    else if (memcmp(b, compat, sizeof(compat)) == 0 && (b[12] || b[13] || b[14]))
-        memcpy(four, b + 12, 4);
-    else
+    bool at_end = memcmp(b, nat64, sizeof(nat64)) == 0 ||
+                  (memcmp(b, compat, sizeof(compat)) == 0 && (b[12] || b[13] || b[14]));
+
+    if (!at_end && memcmp(b, sixto4, sizeof(sixto4)) != 0)
         return;
+    memcpy(four, at_end ? b + 12 : b + 2, 4);
     lh_ip_from_v4(four, ip);
 }
 

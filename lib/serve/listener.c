@@ -46,7 +46,7 @@ static int parse_address(const char *text, union address *out, struct lh_err *er
 {
     const char *colon = strrchr(text, ':');
     char host[INET6_ADDRSTRLEN + 2];
-    uint16_t port;
+    uint16_t port = 0;
     size_t n;
     int rc;
 
@@ -156,7 +156,7 @@ static void on_acceptable(void *arg, int events, int os)
     (void)events;
     (void)os;
     for (int i = 0; i < ACCEPTS_PER_TURN && l->fd >= 0; i++) {
-        union address from;
+        union address from = {0};
         socklen_t len = sizeof(from);
         int fd = accept4(l->fd, &from.any, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
