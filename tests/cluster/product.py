@@ -7,6 +7,7 @@ import json
 import pathlib
 
 from cluster import ISSUER, BedError
+from procs import wait_until
 from provision import configure_jwt, subject
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -137,11 +138,21 @@ class Tenant:
         """Content of a secret file, by the application."""
         return self.cluster.exec(pod, "cat", f"{SECRETS}/{path}", namespace=self.name, container=container)
 
-    def credential(self, pod, folder="db"):
-        """User and password of one generation: ..data is resolved once."""
-        script = f"cd -P {SECRETS}/..data/{folder} && cat username && echo && cat password"
-        text = self.cluster.exec(pod, "sh", "-c", script, namespace=self.name, container="app")
-        return tuple(text.split("\n"))
+    def read_together(self, pod, *paths):
+        """Content of several files of one generation: ..data is resolved once."""
+        cats = " && echo && ".join(f"cat {p}" for p in paths)
+        args = ["exec", "-n", self.name, pod, "-c", "app", "--", "sh", "-c", f"cd -P {SECRETS}/..data && {cats}"]
+
+        def whole():
+            # A swap in between takes the folder away; the next turn finds the new one.
+            done = self.cluster.kubectl(*args, check=False)
+            return tuple(done.stdout.split("\n")) if done.returncode == 0 else None
+
+        return wait_until(f"files of {pod}", whole, 10, 0.1)
+
+    def credential(self, pod):
+        """User and password of one generation."""
+        return self.read_together(pod, "db/username", "db/password")
 
     def ready(self, pod, seconds=60):
         self.cluster.wait_for(f"pod/{pod}", "condition=Ready", self.name, seconds)

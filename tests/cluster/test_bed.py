@@ -120,7 +120,7 @@ def test_killed_container_is_started_again(cluster, pod):
 
 
 def test_helm_reaches_the_cluster(cluster):
-    assert cluster.helm("list", "-A", "--short").stdout == ""
+    assert cluster.helm("list", "-n", "default", "--short").stdout == ""
 
 
 # -- nothing is left behind

@@ -21,14 +21,10 @@ def test_deployment_with_kv_and_database_secrets(product, tenant, database_role)
     pods = [p["metadata"]["name"] for p in tenant.get("pods", "-l", "app=shop")["items"]]
     assert len(pods) == 2
 
-    def generation(name):
-        script = f"cd -P {SECRETS}/..data && for f in db/username db/password user pass; do cat $f; echo; done"
-        text = product.cluster.exec(name, "sh", "-c", script, namespace=tenant.name, container="app")
-        return text.split()
-
+    paths = ["db/username", "db/password", "user", "pass"]
     users = {}
     for name in pods:
-        user, password, same_user, same_password = generation(name)
+        user, password, same_user, same_password = tenant.read_together(name, *paths)
         assert (user, password) == (same_user, same_password)
         assert product.manager.pg_login(user, password)
         users[name] = user
@@ -39,7 +35,7 @@ def test_deployment_with_kv_and_database_secrets(product, tenant, database_role)
     assert tenant.requests(mark)["read", path] == 2, "two annotations on one path, one credential"
 
     def rotated():
-        user, password, same_user, same_password = generation(pods[0])
+        user, password, same_user, same_password = tenant.read_together(pods[0], *paths)
         assert (user, password) == (same_user, same_password)
         return user != users[pods[0]]
 
