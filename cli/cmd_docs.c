@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* leasehold docs: reference pages from the tables in the code; docs/reference/ is checked against
- * them. */
-#include <stddef.h>
+/* leasehold docs: pages of docs/reference from the tables that the code itself uses. */
+#include "cmd_docs.h"
+
+#include <stdio.h>
 #include <string.h>
 
-#include "command.h"
+#include "cli.h"
 #include "leasehold/api/annotations.h"
 #include "leasehold/api/reasons.h"
 #include "leasehold/core/mem.h"
+#include "limits.h"
+
+#define PAGE_MAX ((size_t)1024 * 1024)
 
 struct options {
     bool help;
@@ -21,92 +25,156 @@ static const struct lh_opt opts[] = {
 
 const struct lh_opt_set cmd_docs_option_set = {
     .program = "leasehold docs",
-    .usage = "leasehold docs annotations|reasons|flags|man",
-    .summary = "Prints a reference page.",
+    .usage = "leasehold docs annotations|reasons|limits|flags|man",
+    .summary = "Prints a page of the reference, as Markdown, or the man page.",
     .opts = opts,
 };
 
-static void annotations(struct lh_buf *b)
+/* A table cell: | would end it. */
+static void put_cell(struct lh_buf *b, const char *text)
+{
+    for (; text && *text; text++) {
+        if (*text == '|')
+            lh_buf_put_c(b, '\\');
+        lh_buf_put_c(b, *text);
+    }
+}
+
+static void put_annotation(struct lh_buf *b, const struct lh_annotation *a)
 {
     static const char *const suffix[] = {[LH_ANN_PLAIN] = "",
                                          [LH_ANN_PER_SECRET] = ".NAME",
                                          [LH_ANN_BOTH] = "[.NAME]",
                                          [LH_ANN_RESERVED] = ""};
 
-    lh_buf_put_z(b, "# Annotations\n\nPrefix `leasehold.dev/`. NAME is the secret's name.\n\n"
-                    "| annotation | value | left out | meaning |\n|---|---|---|---|\n");
-    for (size_t i = 0; i < LH_ANN_COUNT; i++) {
-        const struct lh_annotation *a = &lh_annotations[i];
+    lh_buf_printf(b, "| `%s%s` | ", a->name, suffix[a->arity]);
+    put_cell(b, a->value);
+    lh_buf_put_z(b, " | ");
+    put_cell(b, a->def);
+    lh_buf_put_z(b, " | ");
+    put_cell(b, a->help);
+    lh_buf_put_z(b, " |\n");
+}
 
-        lh_buf_printf(b, "| `%s%s` | %s | %s | %s |\n", a->name, suffix[a->arity],
-                      a->value ? a->value : "", a->def ? a->def : "", a->help);
+static void put_annotations(struct lh_buf *b)
+{
+    lh_buf_put_z(b, "# Annotations\n\nPrefix `" LH_ANNOTATION_PREFIX
+                    "`, on a Pod or on the Pod template of a workload. NAME is what you call a "
+                    "secret.\n\n| name | value | left out | meaning |\n|---|---|---|---|\n");
+    for (int i = 0; i < LH_ANN_COUNT; i++) {
+        if (lh_annotations[i].arity != LH_ANN_RESERVED)
+            put_annotation(b, &lh_annotations[i]);
+    }
+    lh_buf_put_z(b, "\n## Reserved\n\nWritten by Leasehold, or meant for other objects; never "
+                    "refused on a Pod.\n\n| name | meaning |\n|---|---|\n");
+    for (int i = 0; i < LH_ANN_COUNT; i++) {
+        if (lh_annotations[i].arity != LH_ANN_RESERVED)
+            continue;
+        lh_buf_printf(b, "| `%s` | ", lh_annotations[i].name);
+        put_cell(b, lh_annotations[i].help);
+        lh_buf_put_z(b, " |\n");
     }
 }
 
-static void reasons(struct lh_buf *b)
+static void put_reasons(struct lh_buf *b)
 {
-    lh_buf_put_z(b, "# Reasons\n\nThe one closed list: denials, probe lines, log fields and metric "
-                    "labels use these words.\n");
+    lh_buf_put_z(b, "# Reasons\n\nOne closed list: the same words are in denials, probe lines, "
+                    "logs, metrics and `leasehold explain REASON`.\n");
     for (const struct lh_reason *r = lh_reason_list(); r->word; r++)
-        lh_buf_printf(b, "\n## %s\n%s\n\n%s\n", r->word, r->meaning, r->action);
+        lh_buf_printf(b, "\n## %s\n\n%s\n\n**What to do:** %s\n", r->word, r->meaning, r->action);
 }
 
-static void flags(struct lh_buf *b)
+static void put_limits(struct lh_buf *b)
 {
-    for (const struct command *c = commands; c->name; c++) {
-        lh_buf_printf(b, "## %s\n\n%s\n\n    %s\n\n", c->set->program, c->set->summary,
-                      c->set->usage);
-        lh_conf_markdown(c->set, b);
-        lh_buf_put_c(b, '\n');
+    lh_buf_put_z(b, "# Limits\n\n| input | at most | past it |\n|---|---|---|\n");
+    for (const struct cli_limit *l = cli_limits; l->input; l++) {
+        lh_buf_put_z(b, "| ");
+        put_cell(b, l->input);
+        lh_buf_put_z(b, " | ");
+        cli_limit_put(b, l);
+        lh_buf_put_z(b, " | ");
+        put_cell(b, l->past);
+        lh_buf_put_z(b, " |\n");
     }
 }
 
-/* One page for the program, a section a command. */
-static void man(struct lh_buf *b)
+static void put_flags(struct lh_buf *b)
 {
-    static const struct lh_opt none[] = {{0}};
-    const struct lh_opt_set whole = {
-        .program = "leasehold",
-        .usage = "leasehold COMMAND [OPTION...]",
-        .summary = "Secrets of Vault and OpenBao in memory: the user's shell.",
-        .opts = none,
-    };
-    lh_auto_buf struct lh_buf text;
-
-    lh_buf_init(&text, (size_t)64 * 1024);
-    lh_buf_put_z(&text, "Commands:");
-    for (const struct command *c = commands; c->name; c++)
-        lh_buf_printf(&text, " %s (%s)", c->name, c->set->summary);
-    lh_buf_put_z(&text, " Each prints its options with --help. Exit status: 0 done, 1 failed or "
-                        "denied, 2 wrong options.");
-    lh_conf_man(&whole, lh_buf_peek(&text).p, b);
+    lh_buf_put_z(b, "# Flags\n");
+    for (const struct cli_command *c = cli_commands; c->name; c++) {
+        if (c->hidden)
+            continue;
+        lh_buf_printf(b, "\n## %s\n\n`%s`\n\n%s\n\n", c->set->program, c->set->usage,
+                      c->set->summary);
+        lh_conf_markdown(c->set, b);
+    }
 }
 
-static const struct page {
+/* One page for all commands. */
+static void put_man(struct lh_buf *b)
+{
+    lh_buf_put_z(b, ".Dd $Mdocdate$\n.Dt LEASEHOLD 1\n.Os\n.Sh NAME\n.Nm leasehold\n"
+                    ".Nd secrets from an external manager for Kubernetes Pods\n.Sh SYNOPSIS\n"
+                    ".Nm\n.Ar command\n.Op Ar option ...\n.Sh DESCRIPTION\n"
+                    "Works on manifests and on files, without a cluster unless a command says "
+                    "otherwise.\nExit status is 0, 1 when something was refused or failed, and 2 "
+                    "for wrong options.\n.Sh COMMANDS\n");
+    for (const struct cli_command *c = cli_commands; c->name; c++) {
+        if (c->hidden)
+            continue;
+        lh_buf_printf(b, ".Ss %s\n%s\n.Pp\n.Dl %s\n.Bl -tag -width Ds\n", c->name, c->set->summary,
+                      c->set->usage);
+        for (const struct lh_opt *o = c->set->opts; o->name; o++) {
+            lh_buf_printf(b, ".It Fl Fl %s", o->name);
+            if (o->letter)
+                lh_buf_printf(b, " , Fl %c", o->letter);
+            if (o->arg)
+                lh_buf_printf(b, " Ar %s", o->arg);
+            lh_buf_printf(b, "\n%s\n", o->help);
+            if (o->def)
+                lh_buf_printf(b, "Default: %s.\n", o->def);
+        }
+        lh_buf_put_z(b, ".El\n");
+    }
+    lh_buf_put_z(b, ".Sh SEE ALSO\n.Xr leasehold-agent 1 ,\n.Xr leasehold-webhook 1\n");
+}
+
+static const struct {
     const char *name;
-    void (*write)(struct lh_buf *b);
-} pages[] = {{"annotations", annotations}, {"reasons", reasons}, {"flags", flags}, {"man", man}};
+    void (*put)(struct lh_buf *b);
+} pages[] = {
+    {"annotations", put_annotations},
+    {"reasons", put_reasons},
+    {"limits", put_limits},
+    {"flags", put_flags},
+    {"man", put_man},
+};
+
+static int page(const char *name, struct lh_buf *b)
+{
+    struct lh_err err = {0};
+
+    for (size_t i = 0; name && i < LH_ARRAY_LEN(pages); i++) {
+        if (strcmp(name, pages[i].name) == 0) {
+            pages[i].put(b);
+            return cli_print(b);
+        }
+    }
+    lh_err_fill(&err, LH_E_INVALID, "name a page: annotations, reasons, limits, flags or man");
+    return cli_fail(&cmd_docs_option_set, CLI_USAGE, &err);
+}
 
 int cmd_docs(int argc, char **argv)
 {
     struct options o = {0};
     struct lh_conf *conf = NULL;
     const char *const *args = NULL;
-    struct lh_err err = {0};
     lh_auto_buf struct lh_buf b;
-    int rc = command_parse(&cmd_docs_option_set, argc, argv, &o, &o.help, &conf, &args);
+    int status;
 
-    lh_buf_init(&b, (size_t)1024 * 1024);
-    if (rc >= 0)
-        return rc;
-    for (size_t i = 0; i < LH_ARRAY_LEN(pages); i++) {
-        if (!args[0] || strcmp(args[0], pages[i].name) != 0)
-            continue;
-        pages[i].write(&b);
-        lh_conf_free(conf);
-        return command_print(&b);
-    }
+    lh_buf_init(&b, PAGE_MAX);
+    if (cli_parse(&cmd_docs_option_set, argc, argv, &o, &o.help, &conf, &args, &status))
+        status = page(args ? args[0] : NULL, &b);
     lh_conf_free(conf);
-    lh_err_fill(&err, LH_E_INVALID, "name a page: annotations, reasons, flags or man");
-    return command_fail(&cmd_docs_option_set, CLI_USAGE, &err);
+    return status;
 }

@@ -1,42 +1,46 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* leasehold: the user's shell, also as kubectl leasehold (kubectl-leasehold on the PATH). */
+/* leasehold, also as kubectl leasehold: one program of many commands. */
 #include <stdio.h>
 #include <string.h>
 
-#include "cmd_run.h"
-#include "command.h"
-#include "leasehold/codec/json.h"
+#include "cli.h"
 #include "leasehold/core/mem.h"
 #include "leasehold/core/proc.h"
-#include "leasehold/core/str.h"
+#include "leasehold/codec/json.h"
 
-const struct command commands[] = {
-    {"inject", &cmd_inject_option_set, cmd_inject},
-    {"lint", &cmd_lint_option_set, cmd_lint},
-    {"run", &cmd_run_option_set, cmd_run},
-    {"explain", &cmd_explain_option_set, cmd_explain},
-    {"version", &cmd_version_option_set, cmd_version},
-    {"docs", &cmd_docs_option_set, cmd_docs},
-    {0},
-};
+#define HELP_MAX ((size_t)256 * 1024)
 
-static void print_commands(FILE *to)
+static void put_usage(struct lh_buf *b)
 {
-    fputs("usage: leasehold COMMAND [OPTION...]; leasehold COMMAND --help\n\n", to);
-    for (const struct command *c = commands; c->name; c++)
-        fprintf(to, "  %-9s %s\n", c->name, c->set->summary);
+    lh_buf_put_z(b, "Usage: leasehold COMMAND [OPTION...]\n\n"
+                    "Secrets from an external manager, in the memory of the Pods that need "
+                    "them.\n\nCommands:\n");
+    for (const struct cli_command *c = cli_commands; c->name; c++) {
+        if (!c->hidden)
+            lh_buf_printf(b, "  %-10s %s\n", c->name, c->set->summary);
+    }
+    lh_buf_put_z(b, "\n`leasehold COMMAND --help` says more.\n");
 }
 
-static int unknown(const char *name)
+static int print(void (*put)(struct lh_buf *b))
 {
-    const char *names[LH_ARRAY_LEN(commands)];
-    const char *nearest;
+    lh_auto_buf struct lh_buf b;
 
-    for (size_t i = 0; i < LH_ARRAY_LEN(commands); i++)
-        names[i] = commands[i].name;
-    nearest = lh_str_nearest(lh_str(name), names);
-    fprintf(stderr, "leasehold: there is no command \"%s\"%s%s%s\n", name,
-            nearest ? "; did you mean \"" : "", nearest ? nearest : "", nearest ? "\"?" : "");
+    lh_buf_init(&b, HELP_MAX);
+    put(&b);
+    return cli_print(&b);
+}
+
+static int unknown(const char *word)
+{
+    const char *names[64] = {NULL}, *near;
+    size_t n = 0;
+
+    for (const struct cli_command *c = cli_commands; c->name && n < LH_ARRAY_LEN(names) - 1; c++)
+        names[n++] = c->name;
+    near = lh_str_nearest(lh_str(word), names);
+    fprintf(stderr, "leasehold: there is no command \"%s\"%s%s; `leasehold --help` lists them\n",
+            word, near ? "; the nearest is " : "", near ? near : "");
     return CLI_USAGE;
 }
 
@@ -45,24 +49,23 @@ int main(int argc, char **argv)
     struct lh_err err = {0};
 
     lh_mem_init();
+    lh_json_init();
     if (lh_proc_harden(&err) < 0) {
         fprintf(stderr, "leasehold: %s\n", err.msg);
         return CLI_FAILED;
     }
-    lh_json_init();
     if (argc < 2) {
-        print_commands(stderr);
+        fputs("leasehold: name a command; `leasehold --help` lists them\n", stderr);
         return CLI_USAGE;
     }
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
-        strcmp(argv[1], "help") == 0) {
-        print_commands(stdout);
-        return CLI_OK;
-    }
-    if (strcmp(argv[1], "--version") == 0)
-        return puts("leasehold " LH_VERSION) < 0 ? CLI_FAILED : CLI_OK;
-    for (const struct command *c = commands; c->name; c++)
+        strcmp(argv[1], "help") == 0)
+        return print(put_usage);
+    if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "--docs") == 0)
+        argv[1] += 2; /* as the other programs have it */
+    for (const struct cli_command *c = cli_commands; c->name; c++) {
         if (strcmp(argv[1], c->name) == 0)
             return c->run(argc - 1, argv + 1);
+    }
     return unknown(argv[1]);
 }

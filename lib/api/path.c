@@ -6,8 +6,6 @@
 #include "leasehold/api/reasons.h"
 #include "leasehold/core/mem.h"
 
-#define PATH_MAX_BYTES 1024
-
 static int bad(struct lh_err *err, const char *why)
 {
     lh_err_fill(err, LH_E_INVALID, "%s", why);
@@ -50,7 +48,7 @@ static const char *problem_of(const char *path)
 
     if (!len)
         return "is empty";
-    if (len > PATH_MAX_BYTES)
+    if (len > LH_PATH_MAX)
         return "is longer than 1024 bytes";
     if (!lh_str_is_utf8(lh_str(path)))
         return "is not valid UTF-8";

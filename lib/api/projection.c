@@ -269,12 +269,12 @@ static int templates_check(const struct lh_projection *p, const char *what, stru
         for (size_t k = 0; k < p->items[i].n_files; k++) {
             const char *t = p->items[i].files[k].template_;
 
-            if (!t || strlen(t) <= TEMPLATE_MAX)
+            if (!t || strlen(t) <= LH_TEMPLATE_MAX)
                 continue;
             lh_err_fill(err, LH_E_TOOBIG,
                         "%s%sthe template of \"%s\" has %zu bytes; at most %zu are allowed",
                         what ? what : "", what ? ": " : "", p->items[i].name, strlen(t),
-                        TEMPLATE_MAX);
+                        LH_TEMPLATE_MAX);
             return lh_err_negative(lh_err_reason(err, -LH_E_TOOBIG, LH_REASON_TooLarge));
         }
     }
@@ -302,8 +302,8 @@ int lh_projection_check(const struct lh_projection *p, const char *what, struct 
         }
     }
     for (size_t i = 0; (a = file_at(p, i, &ia)) != NULL; i++) {
-        if (i >= MAX_FILES)
-            return lh_at_err(&spec, err, "asks for more than %d files", MAX_FILES);
+        if (i >= LH_FILES_MAX)
+            return lh_at_err(&spec, err, "asks for more than %d files", LH_FILES_MAX);
         for (size_t k = 0; k < i && (b = file_at(p, k, &ib)) != NULL; k++) {
             rc = files_collide(ib, b, ia, a, what, err);
             if (rc < 0)

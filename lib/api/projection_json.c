@@ -66,7 +66,7 @@ static int files_parse(const struct lh_at *at, const lh_json *obj, struct lh_ite
     struct lh_file_spec *f;
     int rc;
 
-    rc = lh_field_array(at, obj, "files", MAX_FILES, &arr, err);
+    rc = lh_field_array(at, obj, "files", LH_FILES_MAX, &arr, err);
     if (rc < 0)
         return rc;
     for (size_t i = 0; i < lh_json_len(arr); i++) {
@@ -144,7 +144,7 @@ static int items_parse(const struct lh_at *at, const lh_json *spec, struct lh_pr
     const lh_json *arr = NULL;
     int rc;
 
-    rc = lh_field_array(at, spec, "items", MAX_ITEMS, &arr, err);
+    rc = lh_field_array(at, spec, "items", LH_ITEMS_MAX, &arr, err);
     if (rc < 0)
         return rc;
     if (!lh_json_len(arr))

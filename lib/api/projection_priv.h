@@ -4,13 +4,10 @@
 
 #include "leasehold/api/projection.h"
 
-#define MAX_ITEMS    256
-#define MAX_FILES    256
-#define NAME_BYTES   63
-#define PATH_BYTES   512
-#define TEMPLATE_MAX ((size_t)64 * 1024)
-#define YEAR_MS      (INT64_C(365) * 86400000)
-#define LEAST_MS     100
+#define NAME_BYTES 63
+#define PATH_BYTES 512
+#define YEAR_MS    (INT64_C(365) * 86400000)
+#define LEAST_MS   100
 
 /* By the enums of projection.h, NULL-terminated. */
 extern const char *const projection_format_names[];

@@ -21,13 +21,14 @@ static void op(struct patch *p, const char *name, lh_json *value, const char *fm
     __attribute__((format(printf, 4, 5)));
 static void op(struct patch *p, const char *name, lh_json *value, const char *fmt, ...)
 {
-    char rest[256], path[384];
+    size_t n = strlen(p->pod->pointer);
+    char path[384];
     va_list ap;
 
+    memcpy(path, p->pod->pointer, n); /* one of a few of ours, all short */
     va_start(ap, fmt);
-    vsnprintf(rest, sizeof(rest), fmt, ap);
+    vsnprintf(path + n, sizeof(path) - n, fmt, ap);
     va_end(ap);
-    snprintf(path, sizeof(path), "%s%s", p->pod->pointer, rest);
     if (!value && strcmp(name, "remove") != 0) {
         p->nomem = true;
         return;

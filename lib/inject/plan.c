@@ -461,6 +461,8 @@ int lh_inject_check_outer(const struct lh_pod_at *pod, struct lh_problems *probl
         problem_add(problems, key.p, NULL, false,
                     "has no effect on the %s itself; move it to %smetadata.annotations", pod->kind,
                     pod->field);
+        if (problems->n)
+            problems->v[problems->n - 1].outer = true;
     }
     return problems->nomem ? lh_err_nomem(err) : 0;
 }

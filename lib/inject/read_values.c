@@ -9,9 +9,8 @@
 #include "leasehold/codec/quantity.h"
 #include "leasehold/core/mem.h"
 
-#define PARAMS_MAX   ((size_t)64 * 1024)
-#define TEMPLATE_MAX ((size_t)64 * 1024)
-#define YEAR_MS      (INT64_C(365) * 86400000)
+#define PARAMS_MAX ((size_t)64 * 1024)
+#define YEAR_MS    (INT64_C(365) * 86400000)
 
 static void bad(struct draft *d, const char *where, const char *text)
 {
@@ -156,10 +155,10 @@ static void read_template(struct draft *d, const char *name, const char *value, 
 {
     struct lh_err err = {0};
 
-    if (strlen(value) > TEMPLATE_MAX) {
+    if (strlen(value) > LH_TEMPLATE_MAX) {
         problem_add(d->problems, where, LH_REASON_TooLarge, true,
                     "the template has %zu bytes; at most %zu are allowed", strlen(value),
-                    TEMPLATE_MAX);
+                    LH_TEMPLATE_MAX);
         return;
     }
     if (d->world->check_template(value, &err) < 0)

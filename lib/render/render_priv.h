@@ -7,8 +7,6 @@
 #include "leasehold/core/vec.h"
 #include "leasehold/render/render.h"
 
-enum { LH_RENDER_FILE_BYTES = 1 << 20, LH_RENDER_TEMPLATE_BYTES = 64 << 10 };
-
 struct lh_member {
     struct lh_str key;
     const lh_json *value;

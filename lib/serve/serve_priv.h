@@ -21,7 +21,7 @@ enum {
     SERVE_BUFFER = 64 * 1024, /* what lws reads at once */
     SERVE_PIECE = 16 * 1024,  /* one TLS record */
     SERVE_FDS = 1152,         /* two full listeners and what lws needs itself */
-    SERVE_MAX_CONNECTIONS = 512,
+    SERVE_MAX_CONNECTIONS = LH_SERVER_CONNECTIONS,
     SERVE_HANDSHAKE_MS = 5000,
     SERVE_BODY_MS = 5000,
     SERVE_IDLE_MS = 90000,
@@ -92,6 +92,8 @@ struct lh_server {
     lh_drained_fn drained;
     void *drained_arg;
     lws_sorted_usec_list_t alarm;
+    time_t date_at; /* the second of date */
+    char date[48];  /* a header line */
     unsigned char piece[LWS_PRE + SERVE_PIECE];
 };
 

@@ -10,6 +10,8 @@
  */
 #include "leasehold/api/store.h"
 
+#define LH_PATH_MAX 1024 /* bytes of a path */
+
 /* A path as users write it: no empty segment, '.', '..', '//', '%', '?', '#', control characters,
  * no leading or trailing '/', at most 1024 bytes, valid UTF-8. LH_E_INVALID with reason
  * PathInvalid. */

@@ -13,6 +13,10 @@
 #include "leasehold/codec/json.h"
 #include "leasehold/core/err.h"
 
+#define LH_ITEMS_MAX    256
+#define LH_FILES_MAX    256
+#define LH_TEMPLATE_MAX ((size_t)64 * 1024)
+
 enum lh_format {
     LH_FORMAT_RAW,
     LH_FORMAT_JSON,

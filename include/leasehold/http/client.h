@@ -17,6 +17,9 @@
 #include "leasehold/core/secret.h"
 #include "leasehold/core/str.h"
 
+/* Defaults of the limits below. */
+enum { LH_HTTP_IN_FLIGHT = 32, LH_HTTP_ANSWER_MAX = 4 * 1024 * 1024 };
+
 struct lh_http;
 struct lh_http_op;
 

@@ -51,6 +51,7 @@ struct lh_problem {
     const char *reason; /* word of api/reasons.h; NULL: a plain warning */
     char *text;
     bool deny;     /* false: the object is admitted, the user is told */
+    bool outer;    /* where is on the workload itself, not on its Pod template */
     bool of_store; /* of the store or its allow, not of the Pod: may be mended without a new Pod */
 };
 

@@ -12,6 +12,9 @@
 #include "leasehold/api/projection.h"
 #include "leasehold/core/secret.h"
 
+/* What one file and one template may have, in bytes. */
+enum { LH_RENDER_FILE_BYTES = 1 << 20, LH_RENDER_TEMPLATE_BYTES = 64 << 10 };
+
 struct lh_rendered {
     char *path; /* relative, owned */
     mode_t mode;

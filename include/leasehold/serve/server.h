@@ -16,6 +16,9 @@
 #include "leasehold/core/secret.h"
 #include "leasehold/core/str.h"
 
+/* Connections of one listener, unless it says otherwise. */
+enum { LH_SERVER_CONNECTIONS = 512 };
+
 struct lh_server;
 struct lh_listener;
 struct lh_call; /* one request being answered */

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli.h"
+#include "cmd_docs.h"
+#include "cmd_explain.h"
+#include "cmd_inject.h"
+#include "cmd_lint.h"
+#include "cmd_run.h"
+#include "cmd_version.h"
+
+const struct cli_command cli_commands[] = {
+    {"inject", cmd_inject, &cmd_inject_option_set, false},
+    {"lint", cmd_lint, &cmd_lint_option_set, false},
+    {"run", cmd_run, &cmd_run_option_set, false},
+    {"explain", cmd_explain, &cmd_explain_option_set, false},
+    {"version", cmd_version, &cmd_version_option_set, false},
+    {"docs", cmd_docs, &cmd_docs_option_set, true},
+    {0},
+};
