@@ -164,8 +164,8 @@ def show(cluster, manager, args, report):
     if args.keep:
         cluster.detach()
         manager.work.detach()
-        report.line("kept", f"{cluster.folder}/kubectl -n shop exec shop -c app -- cat {SECRETS}/db/username")
-        report.line("", f"end it: python3 tests/managers/managers.py down --dir {manager.folder} &&")
+        report.line("kept", f"{cluster.folder}/kubectl -n shop describe pod shop")
+        report.line("", f"end it: python3 tests/managers/procs.py end {manager.folder} &&")
         report.line("", f"{HERE.relative_to(ROOT)}/down --dir {cluster.folder} --prefix {cluster.prefix}")
     else:
         end(cluster, manager, tenant, files, report)
