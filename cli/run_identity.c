@@ -106,9 +106,17 @@ static int secret_of(const struct run_identity_options *o, const char *key, stru
 static int from_secret(struct run_identity *r, const struct run_identity_options *o,
                        struct lh_err *err)
 {
+    lh_auto_secret struct lh_secret *whole = NULL;
     struct lh_secret *secret = NULL;
-    int rc = secret_of(o, o->store->vault.auth.secret.key, &secret, err);
+    struct lh_str text;
+    int rc = secret_of(o, o->store->vault.auth.secret.key, &whole, err);
 
+    if (rc < 0)
+        return rc;
+    /* As the agent reads it from a file: a newline behind a token is an editor's, not the token's.
+     */
+    text = lh_str_trim((struct lh_str){lh_secret_expose_const(whole), lh_secret_len(whole)});
+    rc = lh_secret_copy(text.p, text.n, &secret, err);
     return rc < 0 ? rc : held_source(o->loop, secret, &r->id.credential, err);
 }
 
