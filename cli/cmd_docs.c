@@ -100,13 +100,15 @@ static void put_limits(struct lh_buf *b)
 
 static void put_flags(struct lh_buf *b)
 {
-    lh_buf_put_z(b, "# Flags\n");
+    bool any = false;
+
     for (const struct cli_command *c = cli_commands; c->name; c++) {
         if (c->hidden)
             continue;
-        lh_buf_printf(b, "\n## %s\n\n`%s`\n\n%s\n\n", c->set->program, c->set->usage,
-                      c->set->summary);
+        lh_buf_printf(b, "%s## %s\n\n`%s`\n\n%s\n\n", any ? "\n" : "", c->set->program,
+                      c->set->usage, c->set->summary);
         lh_conf_markdown(c->set, b);
+        any = true;
     }
 }
 
