@@ -4,6 +4,7 @@
 #include "cmd_explain.h"
 #include "cmd_inject.h"
 #include "cmd_lint.h"
+#include "cmd_policy.h"
 #include "cmd_run.h"
 #include "cmd_version.h"
 
@@ -11,6 +12,7 @@ const struct cli_command cli_commands[] = {
     {"inject", cmd_inject, &cmd_inject_option_set, false},
     {"lint", cmd_lint, &cmd_lint_option_set, false},
     {"run", cmd_run, &cmd_run_option_set, false},
+    {"policy", cmd_policy, &cmd_policy_option_set, false},
     {"explain", cmd_explain, &cmd_explain_option_set, false},
     {"version", cmd_version, &cmd_version_option_set, false},
     {"docs", cmd_docs, &cmd_docs_option_set, true},

@@ -172,6 +172,20 @@ int lh_field_str(const struct lh_at *at, const lh_json *obj, const char *name, b
     return text_of(&here, v, max, out, err);
 }
 
+int lh_field_line(const struct lh_at *at, const lh_json *obj, const char *name, bool required,
+                  size_t max, char **out, struct lh_err *err)
+{
+    const struct lh_at here = LH_AT_NAME(at, name);
+    int rc;
+
+    rc = lh_field_str(at, obj, name, required, max, out, err);
+    for (const char *p = *out; rc == 0 && p && *p; p++) {
+        if ((unsigned char)*p < 0x20 || *p == 0x7f)
+            rc = lh_at_err(&here, err, "must not hold control characters");
+    }
+    return rc;
+}
+
 int lh_field_strs(const struct lh_at *at, const lh_json *obj, const char *name, size_t max_items,
                   size_t max, char ***out, struct lh_err *err)
 {

@@ -258,7 +258,7 @@ static int spec_parse(const struct lh_at *at, const lh_json *spec, struct lh_pro
     if (rc == 0)
         rc = store_ref_parse(at, spec, p, err);
     if (rc == 0)
-        rc = lh_field_str(at, spec, "role", false, 512, &p->role, err);
+        rc = lh_field_line(at, spec, "role", false, 512, &p->role, err);
     if (rc == 0)
         rc = items_parse(at, spec, p, err);
     if (rc == 0)

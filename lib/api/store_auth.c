@@ -46,7 +46,7 @@ static int role_field(const struct lh_at *at, const lh_json *obj, bool required,
     const struct lh_at here = LH_AT_NAME(at, "role");
     int rc;
 
-    rc = lh_field_str(at, obj, "role", required, STORE_TEXT_MAX, out, err);
+    rc = lh_field_line(at, obj, "role", required, STORE_TEXT_MAX, out, err);
     return rc < 0 || !*out ? rc : store_placeholders_check(&here, *out, err);
 }
 
@@ -68,7 +68,7 @@ static int audience_field(const struct lh_at *at, const lh_json *obj, char **out
     bool refused;
     int rc;
 
-    rc = lh_field_str(at, obj, "audience", true, STORE_TEXT_MAX, out, err);
+    rc = lh_field_line(at, obj, "audience", true, STORE_TEXT_MAX, out, err);
     if (rc == -LH_E_INVALID)
         return lh_err_negative(lh_err_reason(err, rc, LH_REASON_AudienceInvalid));
     if (rc < 0)
@@ -137,7 +137,7 @@ static int auth_approle(const struct lh_at *at, const lh_json *obj, struct lh_st
     if (rc == 0)
         rc = mount_field(at, obj, "approle", &a->mount, err);
     if (rc == 0)
-        rc = lh_field_str(at, obj, "roleId", true, STORE_TEXT_MAX, &a->role_id, err);
+        rc = lh_field_line(at, obj, "roleId", true, STORE_TEXT_MAX, &a->role_id, err);
     if (rc == 0)
         rc = store_ref_field(at, obj, "secretIdRef", true, true, &a->secret, err);
     return rc;

@@ -44,6 +44,10 @@ int lh_field_array(const struct lh_at *at, const lh_json *obj, const char *name,
 /* Owned, not empty, without NUL, at most max bytes. */
 int lh_field_str(const struct lh_at *at, const lh_json *obj, const char *name, bool required,
                  size_t max, char **out, struct lh_err *err);
+/* The same, on one line: no control character, so that it stays what it is in a log, a header or a
+ * shell comment. */
+int lh_field_line(const struct lh_at *at, const lh_json *obj, const char *name, bool required,
+                  size_t max, char **out, struct lh_err *err);
 /* Owned NULL-terminated array of such strings. */
 int lh_field_strs(const struct lh_at *at, const lh_json *obj, const char *name, size_t max_items,
                   size_t max, char ***out, struct lh_err *err);

@@ -57,6 +57,8 @@ static const struct bad {
      "spec.vault.auth.jwt.role: braces hold something other", NULL},
     {"dots in the mount", CLUSTER AUTH("jwt: {mount: \"../sys\", role: r, audience: vault}"),
      "spec.vault.auth.jwt.mount: has a segment . or ..", NULL},
+    {"a role of two lines", CLUSTER AUTH("jwt: {role: \"a\\nb\", audience: vault}"),
+     "spec.vault.auth.jwt.role: must not hold control characters", NULL},
     {"no audience", CLUSTER AUTH("jwt: {role: r}"), "spec.vault.auth.jwt.audience: is required",
      LH_REASON_AudienceInvalid},
     {"an empty audience", CLUSTER AUD(""), "spec.vault.auth.jwt.audience: must not be empty",

@@ -172,6 +172,42 @@ static const struct row {
      1,
      {"stores.yaml: must hold one document"}},
 
+    {"policy",
+     NULL,
+     "policy -f " GOLDEN "/everything/pod.yaml --policy " GOLDEN "/everything/policy.yaml" STORES,
+     0,
+     {"everything/pod.yaml:1: Pod web, as ServiceAccount web of shop",
+      "bao write auth/jwt/role/shop-special role_type=jwt",
+      "path \"database/creds/web\" {\n  capabilities = [\"read\"]\n}\npath \"pki/issue/web\" {\n  "
+      "capabilities = [\"update\"]\n}\npath \"secret/data/shop/env\""}},
+    {"policy for Vault",
+     NULL,
+     "policy --for vault -f " GOLDEN "/real-pod/pod.yaml" STORES,
+     0,
+     {"vault policy write shop-web"}},
+    {"policy joins who logs in alike",
+     "apiVersion: leasehold.dev/v1alpha1\\nkind: SecretProjection\\nmetadata: {name: a, namespace: "
+     "x}\\nspec: {storeRef: {kind: ClusterSecretStore, name: first}, serviceAccountName: one, "
+     "items: [{name: a, path: secret/b}]}\\n---\\n"
+     "apiVersion: leasehold.dev/v1alpha1\\nkind: SecretProjection\\nmetadata: {name: b, namespace: "
+     "x}\\nspec: {storeRef: {kind: ClusterSecretStore, name: first}, serviceAccountName: two, "
+     "items: [{name: a, path: secret/data/a}]}\\n",
+     "policy --stores " GOLDEN "/default-store/stores.yaml",
+     0,
+     {"bound_service_account_names=one,two bound_service_account_namespaces=x ",
+      "path \"secret/data/a\"", "path \"secret/data/b\""}},
+    {"policy of a store that is not there",
+     "apiVersion: leasehold.dev/v1alpha1\\nkind: SecretProjection\\nmetadata: {name: a}\\nspec: "
+     "{items: [{name: a, path: b}]}\\n",
+     "policy" STORES,
+     1,
+     {"spec.storeRef must name a store"}},
+    {"policy for another manager",
+     NULL,
+     "policy --for aws" STORES,
+     2,
+     {"--for must be vault or bao"}},
+
     {"explain", NULL, "explain Sealed", 0, {"Sealed\n", "What to do:\n", "Unseal it."}},
     {"explain all", NULL, "explain", 0, {"AddressNotAllowed\n", "Unreachable\n"}},
     {"explain a misspelled word", NULL, "explain Seald", 1, {"the nearest is Sealed"}},
