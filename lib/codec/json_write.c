@@ -15,21 +15,29 @@ static void write_at(struct writer *w, const lh_json *v, int depth);
 
 static void write_escaped(struct lh_buf *b, unsigned char c)
 {
-    static const char from[] = "\"\\\b\f\n\r\t", to[] = "\"\\bfnrt";
-    const char *hit = c ? strchr(from, c) : NULL;
+    static const char letters[0x20] = {
+        ['\b'] = 'b', ['\f'] = 'f', ['\n'] = 'n', ['\r'] = 'r', ['\t'] = 't'};
+    char letter = c < sizeof(letters) ? letters[c] : (char)c;
 
-    if (hit) {
-        lh_buf_put_c(b, '\\');
-        lh_buf_put_c(b, to[hit - from]);
-    } else {
+    if (letter)
+        lh_buf_put(b, (char[]){'\\', letter}, 2);
+    else
         lh_buf_printf(b, "\\u%04x", c);
-    }
 }
 
 void lh_json_write_str(struct lh_str s, struct lh_buf *b)
 {
-    size_t len;
+    size_t len = lh_json_plain_run(s.p, s.n);
+    char *at;
 
+    if (len == s.n) { /* nearly always */
+        at = lh_buf_extend(b, s.n + 2);
+        if (!at)
+            return;
+        at[0] = at[s.n + 1] = '"';
+        memcpy(at + 1, s.n ? s.p : "", s.n);
+        return;
+    }
     lh_buf_put_c(b, '"');
     while (s.n > 0) {
         const char *start = s.p;
@@ -173,7 +181,7 @@ static void write_at(struct writer *w, const lh_json *v, int depth)
         if (lh_json_literal(v, &s))
             lh_buf_put_str(w->b, s);
         else if (lh_json_int(v, &i))
-            lh_buf_printf(w->b, "%lld", (long long)i);
+            lh_buf_put_int(w->b, i);
         break;
     case LH_JSON_BOOL:
         lh_buf_put_z(w->b, lh_json_bool(v, &b) && b ? "true" : "false");

@@ -168,5 +168,6 @@ void lh_quantity_put_bytes(struct lh_buf *b, int64_t bytes)
         bytes /= 1024;
         i++;
     }
-    lh_buf_printf(b, "%lld%s", (long long)bytes, names[i]);
+    lh_buf_put_int(b, bytes);
+    lh_buf_put_z(b, names[i]);
 }

@@ -36,7 +36,8 @@ static void fail(struct lh_buf *b, int code)
     b->failed = code;
 }
 
-static bool grow(struct lh_buf *b, size_t n)
+/* Room for n more bytes and the NUL behind them: as little as that, or twice what there was. */
+static bool grow(struct lh_buf *b, size_t n, bool exact)
 {
     size_t need, room;
     char *p;
@@ -48,7 +49,7 @@ static bool grow(struct lh_buf *b, size_t n)
         return false;
     }
     need = b->n + n + 1;
-    room = b->room < 64 ? 64 : b->room;
+    room = exact ? need : b->room < 64 ? 64 : b->room;
     while (room < need)
         room = room > SIZE_MAX / 2 ? need : room * 2;
     if (room - 1 > b->cap)
@@ -63,10 +64,14 @@ static bool grow(struct lh_buf *b, size_t n)
     return true;
 }
 
-/* Room for n more bytes and the NUL behind them; room never exceeds the cap and that NUL. */
+static bool has_room(const struct lh_buf *b, size_t n)
+{
+    return !b->failed && n < b->room - b->n; /* room never exceeds the cap and a NUL */
+}
+
 static inline bool make_room(struct lh_buf *b, size_t n)
 {
-    return (!b->failed && n < b->room - b->n) || grow(b, n);
+    return has_room(b, n) || grow(b, n, false);
 }
 
 void lh_buf_put(struct lh_buf *b, const void *p, size_t n)
@@ -97,6 +102,20 @@ void lh_buf_put_c(struct lh_buf *b, char c)
     b->p[b->n] = '\0';
 }
 
+void lh_buf_put_int(struct lh_buf *b, long long i)
+{
+    unsigned long long left = i < 0 ? 0 - (unsigned long long)i : (unsigned long long)i;
+    char digits[24], *p = digits + sizeof(digits);
+
+    do {
+        *--p = (char)('0' + left % 10);
+        left /= 10;
+    } while (left > 0);
+    if (i < 0)
+        *--p = '-';
+    lh_buf_put(b, p, (size_t)(digits + sizeof(digits) - p));
+}
+
 char *lh_buf_extend(struct lh_buf *b, size_t n)
 {
     char *at;
@@ -111,7 +130,8 @@ char *lh_buf_extend(struct lh_buf *b, size_t n)
 
 void lh_buf_reserve(struct lh_buf *b, size_t n)
 {
-    make_room(b, n);
+    if (!has_room(b, n))
+        grow(b, n, true);
 }
 
 void lh_buf_printf(struct lh_buf *b, const char *fmt, ...)

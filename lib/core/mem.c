@@ -36,7 +36,7 @@ enum { SPARE_MAX_BYTES = 96 * 1024 };
 enum { SMALL_CLASSES = 32, SMALL_MAX = 16 * SMALL_CLASSES - 8 };
 static struct header *spare[SMALL_CLASSES];
 static size_t spare_bytes;
-static _Thread_local bool is_main;
+static _Thread_local bool is_main __attribute__((tls_model("initial-exec")));
 
 /* Of the main thread, which needs no locked instructions, and of all others. */
 static unsigned long main_count;
@@ -80,27 +80,28 @@ static size_t block_bytes(size_t n)
     return n <= SMALL_MAX ? class_bytes(class_of(n)) : sizeof(struct header) + n;
 }
 
-/* All zero, or NULL. */
-static struct header *spare_take(size_t class)
+void lh_wipe(void *p, size_t n)
 {
-    struct header *h = is_main ? spare[class] : NULL;
-
-    if (!h)
-        return NULL;
-    spare[class] = (struct header *)h->n;
-    spare_bytes -= class_bytes(class);
-    return h;
+    if (n == 0)
+        return;
+    memset(p, 0, n);
+    __asm__ volatile("" : : "r"(p) : "memory"); /* a reader, for all the compiler knows */
 }
 
-/* h is wiped. */
-static bool spare_keep(struct header *h, size_t class)
+/* As lh_wipe(), without a call for the many that are a few words. */
+static void wipe_block(struct header *h)
 {
-    if (!is_main || spare_bytes + class_bytes(class) > SPARE_MAX_BYTES)
-        return false;
-    spare_bytes += class_bytes(class);
-    h->n = (size_t)spare[class];
-    spare[class] = h;
-    return true;
+    typedef uint64_t pair __attribute__((vector_size(16), may_alias));
+    volatile pair *at = (volatile pair *)h;
+    size_t class = class_of(h->n);
+
+    if (h->n > 8 * 16) {
+        lh_wipe(h, block_bytes(h->n));
+        return;
+    }
+    for (size_t i = 0; i <= class; i++)
+        at[i] = (pair){0, 0};
+    *(volatile uint64_t *)(at + class + 1) = 0;
 }
 
 static void count_block(bool born)
@@ -115,22 +116,55 @@ static void count_block(bool born)
     atomic_fetch_add_explicit(&other_live, born ? 1 : (size_t)-1, memory_order_relaxed);
 }
 
-static void *block_new(size_t n, bool zero)
+static void *block_finish(struct header *h, size_t n)
 {
-    struct header *h = NULL;
+    h->n = n;
+    h->mark = HEADER_MARK;
+    return h + 1;
+}
+
+static __attribute__((noinline)) void *block_malloc(size_t n, bool zero)
+{
+    struct header *h;
 
     if (n > PTRDIFF_MAX - sizeof(*h) || must_fail())
         return NULL;
-    if (n <= SMALL_MAX)
-        h = spare_take(class_of(n));
-    if (!h)
-        h = zero ? calloc(1, block_bytes(n)) : malloc(block_bytes(n));
+    h = zero ? calloc(1, block_bytes(n)) : malloc(block_bytes(n));
     if (!h)
         return NULL;
-    h->n = n;
-    h->mark = HEADER_MARK;
     count_block(true);
-    return h + 1;
+    return block_finish(h, n);
+}
+
+static inline void *block_new(size_t n, bool zero)
+{
+    size_t class = class_of(n);
+    struct header *h;
+
+    if (n > SMALL_MAX || !is_main || !spare[class] ||
+        atomic_load_explicit(&fail_in, memory_order_relaxed) > 0)
+        return block_malloc(n, zero);
+    h = spare[class]; /* all zero but for what is set here */
+    spare[class] = (struct header *)h->n;
+    spare_bytes -= class_bytes(class);
+    main_count++;
+    main_live++;
+    return block_finish(h, n);
+}
+
+static inline void block_free(struct header *h)
+{
+    size_t n = h->n, class = class_of(n);
+
+    wipe_block(h);
+    count_block(false);
+    if (n > SMALL_MAX || !is_main || spare_bytes + class_bytes(class) > SPARE_MAX_BYTES) {
+        free(h);
+        return;
+    }
+    spare_bytes += class_bytes(class);
+    h->n = (size_t)spare[class];
+    spare[class] = h;
 }
 
 void *lh_malloc(size_t n)
@@ -171,17 +205,8 @@ void *lh_realloc(void *p, size_t n)
 
 void lh_free(void *p)
 {
-    struct header *h;
-    size_t n;
-
-    if (!p)
-        return;
-    h = header_of(p);
-    n = h->n;
-    lh_wipe(h, block_bytes(n));
-    count_block(false);
-    if (n > SMALL_MAX || !spare_keep(h, class_of(n)))
-        free(h);
+    if (p)
+        block_free(header_of(p));
 }
 
 char *lh_strdup(const char *s)
@@ -229,17 +254,6 @@ char *lh_asprintf(const char *fmt, ...)
     vsnprintf(s, (size_t)n + 1, fmt, ap);
     va_end(ap);
     return s;
-}
-
-void lh_wipe(void *p, size_t n)
-{
-    if (n == 0)
-        return;
-    memset(p, 0, n);
-    __asm__ volatile(""
-                     :
-                     : "r"(p)
-                     : "memory"); /* somebody reads it, as far as the compiler knows */
 }
 
 void lh_mem_init(void)

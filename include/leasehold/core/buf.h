@@ -31,6 +31,7 @@ void lh_buf_put(struct lh_buf *b, const void *p, size_t n);
 void lh_buf_put_str(struct lh_buf *b, struct lh_str s);
 void lh_buf_put_z(struct lh_buf *b, const char *z);
 void lh_buf_put_c(struct lh_buf *b, char c);
+void lh_buf_put_int(struct lh_buf *b, long long i); /* decimal */
 /* Appends n bytes that the caller fills in at once; NULL after a failure. */
 char *lh_buf_extend(struct lh_buf *b, size_t n);
 /* Room for n more bytes now, where it is known how many come. */

@@ -122,6 +122,31 @@ static void growing_leaves_no_copy(void **state)
     lh_buf_done(&b);
 }
 
+static void integers_are_written(void **state)
+{
+    static const struct {
+        long long i;
+        const char *text;
+    } rows[] = {
+        {0, "0"},
+        {7, "7"},
+        {-10, "-10"},
+        {1234567890123, "1234567890123"},
+        {INT64_MAX, "9223372036854775807"},
+        {INT64_MIN, "-9223372036854775808"},
+    };
+    struct lh_buf b;
+
+    (void)state;
+    lh_buf_init(&b, 32);
+    for (size_t i = 0; i < LH_ARRAY_LEN(rows); i++) {
+        lh_buf_put_int(&b, rows[i].i);
+        assert_string_equal(lh_buf_peek(&b).p, rows[i].text);
+        lh_buf_reset(&b);
+    }
+    lh_buf_done(&b);
+}
+
 static void room_is_given_within_the_cap(void **state)
 {
     struct lh_buf b;
@@ -174,6 +199,7 @@ int main(void)
         cmocka_unit_test(cap_is_exact_and_failure_sticky),
         cmocka_unit_test(torture),
         cmocka_unit_test(growing_leaves_no_copy),
+        cmocka_unit_test(integers_are_written),
         cmocka_unit_test(room_is_given_within_the_cap),
         cmocka_unit_test(formatting_leaves_no_copy),
     };
