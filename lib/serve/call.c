@@ -7,6 +7,8 @@
 #include "leasehold/core/mem.h"
 #include "serve_priv.h"
 
+enum { USUAL_HEAD = 255 };
+
 static const struct {
     int status;
     const char *phrase;
@@ -129,26 +131,40 @@ void serve_call_run(struct lh_call *call)
     c->route->fn(c->l->opts.arg, &req, call);
 }
 
-static void put_date(struct lh_buf *b)
+/* Formatted once a second. */
+static void put_date(struct lh_server *s, struct lh_buf *b)
 {
     time_t now = (time_t)(lh_clock_wall_ms() / 1000);
-    char text[40];
     struct tm tm;
 
-    if (gmtime_r(&now, &tm) && strftime(text, sizeof(text), "%a, %d %b %Y %H:%M:%S GMT", &tm))
-        lh_buf_printf(b, "Date: %s\r\n", text);
+    if (now != s->date_at || !s->date[0]) {
+        s->date_at = now;
+        if (!gmtime_r(&now, &tm) ||
+            !strftime(s->date, sizeof(s->date), "Date: %a, %d %b %Y %H:%M:%S GMT\r\n", &tm))
+            s->date[0] = '\0';
+    }
+    lh_buf_put_z(b, s->date);
 }
 
 static void put_head(struct conn *c, int status, const char *content_type, const char *extra)
 {
-    lh_buf_printf(&c->out, "HTTP/1.1 %d %s\r\n", status, phrase_of(status));
-    put_date(&c->out);
-    if (content_type)
-        lh_buf_printf(&c->out, "Content-Type: %s\r\n", content_type);
+    struct lh_buf *b = &c->out;
+
+    lh_buf_put_z(b, "HTTP/1.1 ");
+    lh_buf_put_int(b, status);
+    lh_buf_put_c(b, ' ');
+    lh_buf_put_z(b, phrase_of(status));
+    lh_buf_put_z(b, "\r\n");
+    put_date(c->l->s, b);
+    if (content_type) {
+        lh_buf_put_z(b, "Content-Type: ");
+        lh_buf_put_z(b, content_type);
+        lh_buf_put_z(b, "\r\n");
+    }
     if (extra)
-        lh_buf_put_z(&c->out, extra);
+        lh_buf_put_z(b, extra);
     if (c->close_after)
-        lh_buf_put_z(&c->out, "Connection: close\r\n");
+        lh_buf_put_z(b, "Connection: close\r\n");
 }
 
 /* The call is over; what is in out is all. */
@@ -224,6 +240,7 @@ void lh_call_answer(struct lh_call *call, int status, const char *content_type, 
         c->close_after = wants_close(call);
         if (status != 204 && status != 304)
             snprintf(length, sizeof(length), "Content-Length: %zu\r\n", body.n);
+        lh_buf_reserve(&c->out, body.n + USUAL_HEAD);
         put_head(c, status, content_type, length);
         lh_buf_put_z(&c->out, "\r\n");
         if (!is_bodyless(call, status))

@@ -254,6 +254,15 @@ void serve_conn_send(struct conn *c)
     lws_callback_on_writable(c->wsi);
 }
 
+/* Everything is with the kernel. */
+static void flushed(struct conn *c)
+{
+    if (c->state == CONN_FLUSH)
+        answered(c);
+    else if (c->state == CONN_BUSY)
+        lh_timer_stop(c->deadline);
+}
+
 static int send_piece(struct conn *c, size_t n)
 {
     unsigned char *piece = c->l->s->piece + LWS_PRE;
@@ -267,7 +276,9 @@ static int send_piece(struct conn *c, size_t n)
         lh_buf_init(&c->out, SERVE_MAX_ANSWER);
         c->out_at = 0;
     }
-    if (c->state == CONN_FLUSH)
+    if (c->out.n == 0 && !lws_partial_buffered(c->wsi))
+        flushed(c);
+    else if (c->state == CONN_FLUSH)
         lws_callback_on_writable(c->wsi);
     else
         serve_conn_send(c);
@@ -282,11 +293,7 @@ static int on_writable(struct conn *c)
         return -1;
     if (left)
         return send_piece(c, left < SERVE_PIECE ? left : SERVE_PIECE);
-    /* lws has sent all it kept, or it would not have called. */
-    if (c->state == CONN_FLUSH)
-        answered(c);
-    else if (c->state == CONN_BUSY)
-        lh_timer_stop(c->deadline);
+    flushed(c); /* lws has sent all it kept, or it would not have called */
     return 0;
 }
 
