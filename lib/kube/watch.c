@@ -104,6 +104,11 @@ void lh_watch_stop(struct lh_watch *w)
         watch_free(w);
 }
 
+void lh_watch_resync(struct lh_watch *w)
+{
+    w->resync = true;
+}
+
 bool lh_watch_is_synced(const struct lh_watch *w)
 {
     return w->synced;
@@ -234,6 +239,9 @@ static void over(struct lh_watch *w, const struct lh_err *err)
     else
         ended(w);
     w->busy--;
+    if (w->resync)
+        w->want_list = true;
+    w->resync = false;
     if (w->stopped)
         watch_free(w);
 }
@@ -263,6 +271,8 @@ static bool feed(struct lh_watch *w, struct lh_str bytes, size_t *used)
         watch_free(w);
         return false;
     }
+    if (rc == 0 && w->resync)
+        rc = lh_err_nomem(&err);
     if (rc < 0) {
         abandon(w, &err);
         return false;

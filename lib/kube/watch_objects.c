@@ -6,6 +6,7 @@
 /* What is known of an object: enough to tell its successor from itself, and to miss it. */
 struct watch_known {
     uint64_t epoch;
+    char *key; /* once more, to tell of its end without memory */
     char *uid; /* NULL: it has none */
 };
 
@@ -48,6 +49,7 @@ static void known_free(void *p)
 {
     struct watch_known *known = p;
 
+    lh_free(known->key);
     lh_free(known->uid);
     lh_free(known);
 }
@@ -65,15 +67,16 @@ static void tell(struct lh_watch *w, enum lh_watch_event ev, const char *key, co
     w->busy--;
 }
 
-/* "namespace/name" or "name"; NULL if obj has no name or memory is out. */
-static char *key_of(const lh_json *obj)
+/* "namespace/name" or "name", owned; NULL if obj has no name. */
+static int key_of(const lh_json *obj, char **out, struct lh_err *err)
 {
     const lh_json *meta = lh_json_get(obj, "metadata");
     const char *ns = lh_json_get_z(meta, "namespace"), *name = lh_json_get_z(meta, "name");
 
     if (!name || !*name)
-        return NULL;
-    return ns && *ns ? lh_asprintf("%s/%s", ns, name) : lh_strdup(name);
+        return 0;
+    *out = ns && *ns ? lh_asprintf("%s/%s", ns, name) : lh_strdup(name);
+    return *out ? 0 : lh_err_nomem(err);
 }
 
 static int add_known(struct lh_watch *w, const char *key, const char *uid, struct lh_err *err)
@@ -84,7 +87,9 @@ static int add_known(struct lh_watch *w, const char *key, const char *uid, struc
     if (!known)
         return lh_err_nomem(err);
     known->epoch = w->epoch;
-    rc = watch_set_text(&known->uid, uid, err);
+    rc = watch_set_text(&known->key, key, err);
+    if (rc == 0)
+        rc = watch_set_text(&known->uid, uid, err);
     if (rc == 0)
         rc = lh_map_set(w->known, lh_str(key), known, NULL, err);
     if (rc < 0)
@@ -99,13 +104,13 @@ static bool same_uid(const struct watch_known *known, const char *uid)
 
 static int upsert(struct lh_watch *w, const lh_json *obj, struct lh_err *err)
 {
-    lh_auto_free char *key = key_of(obj);
     const char *uid = lh_json_get_z(lh_json_get(obj, "metadata"), "uid");
+    lh_auto_free char *key = NULL;
     struct watch_known *known;
-    int rc = 0;
+    int rc = key_of(obj, &key, err);
 
-    if (!key)
-        return 0;
+    if (rc < 0 || !key)
+        return rc;
     known = lh_map_get(w->known, lh_str(key));
     if (known && !same_uid(known, uid)) {
         known_free(lh_map_remove(w->known, lh_str(key)));
@@ -124,15 +129,20 @@ static int upsert(struct lh_watch *w, const lh_json *obj, struct lh_err *err)
     return 0;
 }
 
-static void drop(struct lh_watch *w, const lh_json *obj)
+static int drop(struct lh_watch *w, const lh_json *obj, struct lh_err *err)
 {
-    lh_auto_free char *key = key_of(obj);
-    struct watch_known *known = key ? lh_map_remove(w->known, lh_str(key)) : NULL;
+    lh_auto_free char *key = NULL;
+    struct watch_known *known;
+    int rc = key_of(obj, &key, err);
 
+    if (rc < 0 || !key)
+        return rc;
+    known = lh_map_remove(w->known, lh_str(key));
     if (!known)
-        return;
+        return 0;
     known_free(known);
     tell(w, LH_WATCH_DELETE, key, obj);
+    return 0;
 }
 
 void watch_state_complete(struct lh_watch *w)
@@ -145,15 +155,12 @@ void watch_state_complete(struct lh_watch *w)
     /* An object that was too big has no name here: what misses may be that one, and stays. */
     while (!w->epoch_skipped && lh_map_next(w->known, &it, &key, &value)) {
         struct watch_known *known = value;
-        lh_auto_free char *copy = NULL;
 
         if (known->epoch == w->epoch)
             continue;
-        copy = lh_str_dup(key);
-        if (!copy)
-            continue; /* the next list finds it gone again */
-        known_free(lh_map_remove(w->known, key));
-        tell(w, LH_WATCH_DELETE, copy, NULL);
+        lh_map_remove(w->known, key);
+        tell(w, LH_WATCH_DELETE, known->key, NULL);
+        known_free(known);
         if (w->stopped)
             return;
     }
@@ -231,14 +238,14 @@ static int event(struct lh_watch *w, const lh_json *ev, struct lh_err *err)
     w->trouble[0] = '\0';
     if (strcmp(type, "BOOKMARK") == 0)
         return bookmark(w, obj, err);
-    if (strcmp(type, "ADDED") == 0 || strcmp(type, "MODIFIED") == 0) {
+    rc = 0;
+    if (strcmp(type, "ADDED") == 0 || strcmp(type, "MODIFIED") == 0)
         rc = upsert(w, obj, err);
-        if (rc < 0)
-            return rc;
-    } else if (strcmp(type, "DELETED") == 0) {
-        drop(w, obj);
-    }
-    return w->stopped ? 0 : remember_version(w, obj, err);
+    else if (strcmp(type, "DELETED") == 0)
+        rc = drop(w, obj, err);
+    if (rc < 0 || w->stopped)
+        return rc;
+    return remember_version(w, obj, err);
 }
 
 static int envelope(struct lh_watch *w, const lh_json *list, struct lh_err *err)

@@ -77,7 +77,7 @@ struct lh_watch {
     lh_ms server_errors_since; /* 0: none */
     char trouble[512];
     unsigned busy; /* inside the caller's fn: a stop waits with freeing */
-    bool stopped;
+    bool stopped, resync;
 };
 
 extern const struct lh_metric watch_metrics[];

@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The API server's watches as a source. */
+#include <stdio.h>
 #include <string.h>
 
 #include "leasehold/core/mem.h"
 #include "leasehold/kube/watch.h"
 #include "objects_priv.h"
+
+/* Two names of Kubernetes, a kind, and what stands between them. */
+enum { MAX_KEY = 2 * 253 + 64 };
 
 enum { FEED_STORES, FEED_CLUSTER_STORES, FEED_NAMESPACES, FEED_PROJECTIONS, FEEDS };
 
@@ -41,14 +45,15 @@ struct lh_kube *object_cluster_kube(struct object_cluster *c)
     return c->kube;
 }
 
-/* Our key of what the watch calls "namespace/name" or "name". */
-static char *key_of(const struct feed *f, const char *key)
+/* Our key of what the watch calls "namespace/name" or "name". Needs no memory: that something is
+ * gone is told once, and must not be missed. */
+static const char *key_of(const struct feed *f, const char *key, char buf[MAX_KEY])
 {
-    struct lh_str ns, name;
+    const char *slash = strchr(key, '/');
+    int ns = slash ? (int)(slash - key) : 0;
 
-    if (!lh_str_cut(lh_str(key), '/', &ns, &name))
-        return object_key(f->row->name, NULL, key);
-    return lh_asprintf("%s\t%.*s\t%.*s", f->row->name, (int)ns.n, ns.p, (int)name.n, name.p);
+    snprintf(buf, MAX_KEY, "%s\t%.*s\t%s", f->row->name, ns, key, slash ? slash + 1 : key);
+    return buf;
 }
 
 static void forget_bad(struct object_cluster *c, const char *key)
@@ -138,6 +143,10 @@ static void upsert(struct feed *f, const char *key, const lh_json *obj)
     struct lh_err err = {0};
     int rc = make(f, obj, &now, &err);
 
+    if (rc == -LH_E_NOMEM) {
+        lh_watch_resync(f->watch);
+        return;
+    }
     if (rc < 0) {
         bad(f, key, &err);
         return;
@@ -150,7 +159,7 @@ static void upsert(struct feed *f, const char *key, const lh_json *obj)
     }
     if (object_set_put(&o->set, now, &old, &err) < 0) {
         object_free(now);
-        objects_tell_bad(o, &err);
+        lh_watch_resync(f->watch);
         return;
     }
     objects_tell(o, now, false);
@@ -169,17 +178,15 @@ static bool all_synced(const struct object_cluster *c)
 static void on_event(void *arg, enum lh_watch_event ev, const char *watch_key, const lh_json *obj)
 {
     struct feed *f = arg;
-    lh_auto_free char *key = watch_key ? key_of(f, watch_key) : NULL;
+    char buf[MAX_KEY];
+    const char *key = watch_key ? key_of(f, watch_key, buf) : NULL;
     struct lh_err err = {0};
 
     switch (ev) {
     case LH_WATCH_UPSERT:
-        if (key)
-            upsert(f, key, obj);
+        upsert(f, key, obj);
         break;
     case LH_WATCH_DELETE:
-        if (!key)
-            break;
         forget_bad(f->c, key);
         gone(f, key);
         break;

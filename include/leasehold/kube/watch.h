@@ -34,6 +34,9 @@ struct lh_watch_options {
 int lh_watch_start(struct lh_kube *k, const struct lh_watch_options *opts, lh_watch_fn fn,
                    void *arg, struct lh_watch **out, struct lh_err *err);
 void lh_watch_stop(struct lh_watch *w); /* NULL is a no-op; safe inside fn */
+/* Inside fn only: the event could not be kept (out of memory); everything is listed again, after a
+ * while. */
+void lh_watch_resync(struct lh_watch *w);
 bool lh_watch_is_synced(const struct lh_watch *w);
 /* Why it is not connected now; empty text when it is. Borrowed until the next event. */
 const char *lh_watch_trouble(const struct lh_watch *w);

@@ -26,8 +26,9 @@ static struct lh_kube *kube;
 static struct lh_watch *watch;
 static struct lh_buf
     events; /* "+key=value", "-key", "-key!" without the object, "synced", "skipped" */
-static const char *stop_at; /* the event in which the watch is stopped */
-static lh_ms work_ms;       /* what each object costs */
+static const char *stop_at;   /* the event in which the watch is stopped */
+static lh_ms work_ms;         /* what each object costs */
+static unsigned long fail_at; /* behind the first object this allocation fails */
 
 static void on_event(void *arg, enum lh_watch_event ev, const char *key, const lh_json *obj)
 {
@@ -43,6 +44,11 @@ static void on_event(void *arg, enum lh_watch_event ev, const char *key, const l
         snprintf(line, sizeof(line), "%s", ev == LH_WATCH_SYNCED ? "synced" : "skipped");
     lh_buf_printf(&events, "%s\n", line);
     lh_clock_step(work_ms);
+    if (fail_at > 0)
+        lh_mem_fail_at(fail_at);
+    fail_at = 0;
+    if (ev == LH_WATCH_SYNCED)
+        lh_mem_fail_at(0);
     if (stop_at && strcmp(stop_at, line) == 0) {
         lh_watch_stop(watch);
         watch = NULL;
@@ -58,6 +64,7 @@ static int setup(void **state)
     watch = NULL;
     stop_at = NULL;
     work_ms = 0;
+    fail_at = 0;
     lh_rand_seed(7);
     lh_clock_fake(1000000, lh_clock_wall_ms()); /* TLS looks at real time */
     lh_buf_init(&events, 1 << 20);
@@ -798,6 +805,44 @@ static void survives_want_of_memory(void **state)
     assert_in_range(failed, 5, 100);
 }
 
+static bool step_and_is_synced(void *arg)
+{
+    (void)arg;
+    lh_clock_step(200);
+    return lh_watch_is_synced(watch);
+}
+
+/* In the middle of a first state every allocation of ours fails once; it starts again, and ends
+ * with all there is. (All objects come in one piece: the fake's own allocations are not hit.) */
+static void recovers_from_want_of_memory(void **state)
+{
+    size_t restarts = 0;
+
+    (void)state;
+    for (int list = 0; list < 2; list++) {
+        fake_api_watch_list(api, list == 0);
+        put("a", "1");
+        put("b", "1");
+        put("c", "1");
+        for (unsigned long n = 1; n <= 60; n++) {
+            fake_api_forget_requests(api);
+            forget_events();
+            fail_at = n;
+            start();
+            if (!lh_test_run_until(loop, step_and_is_synced, NULL))
+                fail_msg("not synced when allocation %lu fails", n);
+            assert_non_null(strstr(lh_buf_peek(&events).p, "+shop/a=1\n"));
+            assert_non_null(strstr(lh_buf_peek(&events).p, "+shop/b=1\n"));
+            assert_non_null(strstr(lh_buf_peek(&events).p, "+shop/c=1\nsynced\n"));
+            assert_null(strstr(lh_buf_peek(&events).p, "-shop"));
+            restarts += fake_api_requests(api) > (list ? 3 : 1);
+            lh_watch_stop(watch);
+            watch = NULL;
+        }
+    }
+    assert_true(restarts > 40);
+}
+
 #define CASE(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int main(void)
@@ -834,6 +879,7 @@ int main(void)
         CASE(stops_when_something_is_gone),
         CASE(stops_at_any_time),
         CASE(survives_want_of_memory),
+        CASE(recovers_from_want_of_memory),
     };
     struct CMUnitTest rows[LH_ARRAY_LEN(stops)];
     int failures;

@@ -49,12 +49,16 @@ static struct fake_api *api;
 static struct lh_kube *kube;
 static struct lh_objects *objects;
 static struct lh_buf events;
+static unsigned long fail_at; /* behind the first object this allocation fails */
 
 static void on_store(void *arg, struct lh_store *s, bool gone)
 {
     (void)arg;
     lh_buf_printf(&events, "%c%s/%s=%s\n", gone ? '-' : '+', lh_store_kind(s), s->name,
                   s->vault.auth.role);
+    if (fail_at > 0)
+        lh_mem_fail_at(fail_at);
+    fail_at = 0;
 }
 
 static void on_projection(void *arg, const struct lh_projection *p, bool gone)
@@ -67,6 +71,7 @@ static void on_synced(void *arg)
 {
     (void)arg;
     lh_buf_put_z(&events, "synced\n");
+    lh_mem_fail_at(0);
 }
 
 static void on_bad(void *arg, const struct lh_err *err)
@@ -83,6 +88,7 @@ static int setup(void **state)
 
     (void)state;
     objects = NULL;
+    fail_at = 0;
     lh_clock_fake(1000000, lh_clock_wall_ms()); /* TLS looks at real time */
     lh_buf_init(&events, 1 << 16);
     lh_buf_put_z(&events, "");
@@ -365,6 +371,38 @@ static void does_not_wait_longer_than_it_may(void **state)
     assert_int_equal(f.calls, 0);
 }
 
+static bool has_three(void *arg)
+{
+    size_t n;
+
+    (void)arg;
+    lh_clock_step(200);
+    lh_objects_stores(objects, &n);
+    return n == 3;
+}
+
+#define STORE_OF(ns)                                                                               \
+    "{\"apiVersion\":\"leasehold.dev/v1alpha1\",\"kind\":\"SecretStore\"," META_IN(                \
+        ns, "a") "," SPEC("\"q\"", "") "}"
+
+/* What cannot be kept is asked for again. */
+static void recovers_from_want_of_memory(void **state)
+{
+    (void)state;
+    fake_api_put(api, STORES, STORE_OF("one"));
+    fake_api_put(api, STORES, STORE_OF("two"));
+    fake_api_put(api, STORES, STORE_OF("three"));
+    for (unsigned long n = 1; n <= 120; n += 2) {
+        fail_at = n;
+        start(LH_WATCH_STORES);
+        if (!lh_test_run_until(loop, has_three, NULL))
+            fail_msg("not all there when allocation %lu fails", n);
+        lh_objects_free(objects);
+        objects = NULL;
+        lh_mem_fail_at(0);
+    }
+}
+
 #define CASE(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int main(void)
@@ -378,6 +416,7 @@ int main(void)
         CASE(follows_projections),
         CASE(asks_for_a_store_that_is_not_there_yet),
         CASE(does_not_wait_longer_than_it_may),
+        CASE(recovers_from_want_of_memory),
     };
 
     if (lh_http_global_init(NULL) < 0)
