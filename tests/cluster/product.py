@@ -190,6 +190,7 @@ def pod_spec(script, **spec):
         "serviceAccountName": ACCOUNT,
         "automountServiceAccountToken": False,
         "terminationGracePeriodSeconds": 5,
+        "nodeSelector": {"kubernetes.io/hostname": "node-a"},  # where tests look for its processes and volumes
         "securityContext": {
             "runAsNonRoot": True,
             "runAsUser": 1000,
