@@ -269,6 +269,20 @@ void lh_mem_init(void)
     uv_replace_allocator(lh_malloc, lh_realloc, lh_calloc, lh_free);
 }
 
+void lh_mem_trim(void)
+{
+    for (size_t class = 0; is_main && class < SMALL_CLASSES; class ++) {
+        while (spare[class]) {
+            struct header *h = spare[class];
+
+            spare[class] = (struct header *)h->n;
+            spare_bytes -= class_bytes(class);
+            free(h);
+        }
+    }
+    malloc_trim(0);
+}
+
 void lh_mem_fail_at(unsigned long n)
 {
     atomic_store(&fail_in, n);

@@ -17,7 +17,6 @@ static void conn_free(struct conn *c)
     if (c->next)
         c->next->prev = c->prev;
     c->l->connections--;
-    s->stats.connections--;
     if (c->call && c->state == CONN_BUSY)
         c->call->conn = NULL; /* the handler has it */
     else
@@ -402,7 +401,7 @@ int serve_conn_new(struct lh_listener *l, int fd, const char *peer)
         l->conns->prev = c;
     l->conns = c;
     l->connections++;
-    l->s->stats.connections++;
+    serve_connection_came(l->s);
     lh_timer_in(c->deadline, l->ssl ? l->opts.handshake_ms : l->opts.idle_ms);
     if (adopt(c, fd) < 0) {
         conn_free(c);

@@ -26,6 +26,8 @@ enum {
     SERVE_BODY_MS = 5000,
     SERVE_IDLE_MS = 90000,
     SERVE_LINGER_MS = 2000,
+    SERVE_CROWD = 16,     /* connections at once that leave memory to give back, */
+    SERVE_TRIM_MS = 2000, /* which is done so long after they came or went */
     SERVE_MAX_ANSWER = 64 * 1024 * 1024,
 };
 
@@ -88,7 +90,8 @@ struct lh_server {
     struct lh_server_stats stats;
     unsigned n_listeners;
     bool draining, retiring;
-    struct lh_timer *drain_timer;
+    struct lh_timer *drain_timer, *trim_timer;
+    unsigned crowd; /* most connections at once since the last trim */
     lh_drained_fn drained;
     void *drained_arg;
     lws_sorted_usec_list_t alarm;
@@ -98,6 +101,7 @@ struct lh_server {
 };
 
 /* server.c */
+void serve_connection_came(struct lh_server *s);
 void serve_connection_gone(struct lh_server *s);
 
 /* listener.c */

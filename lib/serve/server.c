@@ -122,6 +122,21 @@ static int context_new(struct lh_server *s, struct lh_err *err)
 
 static void on_drain_timeout(void *arg);
 
+/* Handshakes at once, each with its buffers, leave a heap of mostly free pages. */
+static void on_trim(void *arg)
+{
+    struct lh_server *s = arg;
+
+    s->crowd = s->stats.connections;
+    lh_mem_trim();
+}
+
+static void trim_later(struct lh_server *s)
+{
+    if (s->crowd >= SERVE_CROWD && !lh_timer_is_armed(s->trim_timer))
+        lh_timer_in(s->trim_timer, SERVE_TRIM_MS);
+}
+
 int lh_server_new(struct lh_loop *loop, struct lh_server **out, struct lh_err *err)
 {
     struct lh_server *s;
@@ -135,6 +150,8 @@ int lh_server_new(struct lh_loop *loop, struct lh_server **out, struct lh_err *e
         return lh_err_nomem(err);
     s->loop = loop;
     rc = lh_timer_new(loop, on_drain_timeout, s, &s->drain_timer, err);
+    if (rc == 0)
+        rc = lh_timer_new(loop, on_trim, s, &s->trim_timer, err);
     if (rc == 0)
         rc = context_new(s, err);
     if (rc == 0)
@@ -165,6 +182,7 @@ void lh_server_free(struct lh_server *s)
         serve_listener_free(l);
     }
     lh_timer_free(s->drain_timer);
+    lh_timer_free(s->trim_timer);
     lh_free(s);
 }
 
@@ -197,8 +215,18 @@ static void on_drain_timeout(void *arg)
     finish_drain(s);
 }
 
+void serve_connection_came(struct lh_server *s)
+{
+    s->stats.connections++;
+    if (s->stats.connections > s->crowd)
+        s->crowd = s->stats.connections;
+    trim_later(s);
+}
+
 void serve_connection_gone(struct lh_server *s)
 {
+    s->stats.connections--;
+    trim_later(s);
     /* Through the timer: the last connection may go inside a handler of its own. */
     if (s->draining && s->drained && s->stats.connections == 0)
         lh_timer_in(s->drain_timer, 0);

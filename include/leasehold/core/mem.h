@@ -26,6 +26,9 @@ void lh_wipe(void *p, size_t n);
  * (libuv) and sets M_ARENA_MAX 1, small mmap and trim thresholds. */
 void lh_mem_init(void);
 
+/* Gives free memory back to the kernel, also from between blocks in use: after a burst. */
+void lh_mem_trim(void);
+
 /* Torture tests: the n-th allocation from now (1 = next) fails once; 0 turns it off. */
 void lh_mem_fail_at(unsigned long n);
 unsigned long lh_mem_count(void); /* allocations made so far */
