@@ -65,8 +65,17 @@ void problem_add_err(struct lh_problems *ps, const char *where, const char *def,
 
 const char *where_of(enum lh_annotation_id id, const char *name, char buf[128])
 {
-    snprintf(buf, 128, LH_ANNOTATION_PREFIX "%s%s%s", lh_annotations[id].name, name ? "." : "",
-             name ? name : "");
+    const char *const parts[] = {LH_ANNOTATION_PREFIX, lh_annotations[id].name, name ? "." : "",
+                                 name ? name : ""};
+    size_t n = 0;
+
+    for (size_t i = 0; i < LH_ARRAY_LEN(parts); i++) {
+        size_t fits = strnlen(parts[i], 127 - n);
+
+        memcpy(buf + n, parts[i], fits);
+        n += fits;
+    }
+    buf[n] = '\0';
     return buf;
 }
 
