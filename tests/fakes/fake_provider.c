@@ -384,6 +384,10 @@ static void do_read(struct lh_provider_op *op)
     {
         lh_json *data = lh_json_mut(r.data);
 
+        if (!data) {
+            refuse(op, LH_E_NOMEM, 0, NULL);
+            return;
+        }
         answer(op, &(struct lh_prov_result){.read = &r}, NULL);
         lh_json_unref(data);
     }
