@@ -71,8 +71,8 @@ void lh_store_unref(struct lh_store *s)
 static int ca_parse(const struct lh_at *at, const char *text, char **out, struct lh_err *err)
 {
     lh_auto_buf struct lh_buf plain, pem;
-    char *bytes;
-    size_t n;
+    char *bytes = NULL;
+    size_t n = 0;
     int rc;
 
     lh_buf_init(&plain, 2 * CA_MAX);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <assert.h>
 #include "lease_priv.h"
 
 #include "leasehold/core/mem.h"
@@ -56,6 +57,7 @@ static void step_once(struct lh_session *s)
     for (size_t i = 0; i < s->grants.n; i++) {
         struct lh_grant *g = session_grant_at(s, i);
 
+        assert(g); /* i is in range */
         if (g != first)
             grant_step(g, now);
         if (g->in_set && now < s->set_deadline)
