@@ -9,7 +9,7 @@
 #include "leasehold/api/annotations.h"
 #include "leasehold/api/reasons.h"
 #include "leasehold/core/mem.h"
-#include "limits.h"
+#include "limit_table.h"
 
 #define PAGE_MAX ((size_t)1024 * 1024)
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli.h"
+#include "cmd_check.h"
 #include "cmd_docs.h"
 #include "cmd_explain.h"
 #include "cmd_inject.h"
@@ -12,6 +13,7 @@ const struct cli_command cli_commands[] = {
     {"inject", cmd_inject, &cmd_inject_option_set, false},
     {"lint", cmd_lint, &cmd_lint_option_set, false},
     {"run", cmd_run, &cmd_run_option_set, false},
+    {"check", cmd_check, &cmd_check_option_set, false},
     {"policy", cmd_policy, &cmd_policy_option_set, false},
     {"explain", cmd_explain, &cmd_explain_option_set, false},
     {"version", cmd_version, &cmd_version_option_set, false},

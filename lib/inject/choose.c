@@ -189,6 +189,23 @@ struct lh_store *store_choose(const struct draft *d, const struct lh_namespace *
     return def && *def ? by_default(d, ns, def) : only_one(d, ns);
 }
 
+struct lh_store *lh_inject_choose_store(const struct lh_inject_world *w,
+                                        const struct lh_namespace *ns, const char *named,
+                                        struct lh_problems *problems)
+{
+    struct draft d = {.world = w, .problems = problems};
+    struct lh_store *s = NULL;
+
+    if (named)
+        value_reader(LH_ANN_STORE)(&d, NULL, named, WHERE_STORE);
+    if (d.nomem)
+        problems->nomem = true;
+    else if (!named || d.store_given)
+        s = store_choose(&d, ns);
+    draft_done(&d);
+    return s;
+}
+
 static void judge_addresses(const struct draft *d, const struct lh_store *s)
 {
     const char *const *cidrs = (const char *const *)d->world->policy->addresses;

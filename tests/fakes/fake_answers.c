@@ -427,14 +427,37 @@ static struct reply *engines(const struct ask *a)
                : fake_error(403, POLICY);
 }
 
-static bool denied(const struct ask *a)
+static bool denied_path(const struct ask *a, const char *path)
 {
     if (a->token->root)
         return false;
     for (const struct denial *d = a->m->denials; d; d = d->next)
-        if (fake_path_fits(d->path, a->path))
+        if (fake_path_fits(d->path, path))
             return true;
     return false;
+}
+
+static bool denied(const struct ask *a)
+{
+    return denied_path(a, a->path);
+}
+
+/* Of one path, the first of the list. */
+static struct reply *capabilities(const struct ask *a)
+{
+    const lh_json *paths = lh_json_get(a->body, "paths");
+    struct lh_str s = {"", 0};
+    struct reply *r;
+    char *path, *data;
+
+    lh_json_str(lh_json_at(paths, 0), &s);
+    path = fake_printf("%.*s", (int)s.n, s.p);
+    data = fake_printf("{\"%s\":[%s]}", path,
+                       denied_path(a, path) ? "\"deny\"" : "\"create\",\"read\",\"update\"");
+    r = enveloped(200, &(struct envelope){.data = data});
+    free(path);
+    free(data);
+    return r;
 }
 
 static const struct endpoint {
@@ -446,7 +469,7 @@ static const struct endpoint {
     {"PUT", "auth/token/revoke-self", revoke_self}, {"PUT", "sys/leases/renew", lease_renew},
     {"POST", "sys/leases/renew", lease_renew},      {"PUT", "sys/leases/lookup", lease_lookup},
     {"POST", "sys/leases/lookup", lease_lookup},    {"PUT", "sys/leases/revoke", lease_revoke},
-    {"POST", "sys/leases/revoke", lease_revoke},
+    {"POST", "sys/leases/revoke", lease_revoke},    {"POST", "sys/capabilities-self", capabilities},
 };
 
 static bool is_login(const char *path)

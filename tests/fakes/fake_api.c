@@ -54,6 +54,11 @@ int fake_api_new(struct lh_loop *loop, struct fake_api **out, struct lh_err *err
     return 0;
 }
 
+struct lh_server *fake_api_server(const struct fake_api *f)
+{
+    return f->server;
+}
+
 void fake_api_free(struct fake_api *f)
 {
     if (!f)

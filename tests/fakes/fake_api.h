@@ -23,6 +23,9 @@ struct fake_api;
 /* Becomes the loop's host. */
 int fake_api_new(struct lh_loop *loop, struct fake_api **out, struct lh_err *err);
 void fake_api_free(struct fake_api *f); /* NULL is a no-op */
+/* For another fake on the same loop; free that one first. */
+struct lh_server;
+struct lh_server *fake_api_server(const struct fake_api *f);
 /* How to reach it, with the token that it takes; the caller ends it with lh_kube_config_done. */
 int fake_api_config(const struct fake_api *f, struct lh_kube_config *out, struct lh_err *err);
 /* Only this token is taken from now on; "s3cr3t" at first. */

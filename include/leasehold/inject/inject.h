@@ -116,6 +116,14 @@ int lh_inject_plan(const struct lh_inject_world *w, const struct lh_pod_at *pod,
                    struct lh_problems *problems, struct lh_err *err);
 void lh_inject_plan_free(struct lh_inject_plan *p);
 
+/* The store that a Pod of ns would get: by name ("[SecretStore/|ClusterSecretStore/]NAME"), or NULL
+ * for the namespace's default or only one. Borrowed from w; NULL, and a problem, when there is
+ * none.
+ */
+struct lh_store *lh_inject_choose_store(const struct lh_inject_world *w,
+                                        const struct lh_namespace *ns, const char *named,
+                                        struct lh_problems *problems);
+
 /* RFC 6902 patch of the object that pod points into; empty when nothing changes. Owned. May add
  * problems (ConfigTooLarge); *out is NULL then. */
 int lh_inject_patch(const struct lh_inject_plan *plan, const struct lh_pod_at *pod, lh_json **out,

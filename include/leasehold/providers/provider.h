@@ -101,6 +101,13 @@ struct lh_prov_health {
     bool active, standby, sealed, initialised;
 };
 
+/* What the token may do with a path, as the manager says; by KV v2's own path where kv2Mounts lists
+ * the mount. */
+struct lh_prov_caps {
+    const char *path;  /* that was asked for */
+    bool read, update; /* update: what a read with params needs */
+};
+
 /* Exactly one member is set, by the kind of call; NULL with err. Borrowed until return. */
 struct lh_prov_result {
     const struct lh_prov_token *token;
@@ -108,6 +115,7 @@ struct lh_prov_result {
     const struct lh_prov_life *life;
     const struct lh_prov_version *version;
     const struct lh_prov_health *health;
+    const struct lh_prov_caps *caps;
 };
 
 struct lh_provider; /* provider's own struct starts with nothing in common: only ops touch it */
@@ -152,6 +160,9 @@ struct lh_provider_ops {
                         void *arg, struct lh_provider_op **out, struct lh_err *err);
     int (*revoke_token)(struct lh_provider *p, const struct lh_secret *token, lh_prov_done_fn done,
                         void *arg, struct lh_provider_op **out, struct lh_err *err);
+    int (*capabilities)(struct lh_provider *p, const struct lh_secret *token, const char *path,
+                        lh_prov_done_fn done, void *arg, struct lh_provider_op **out,
+                        struct lh_err *err);
     int (*health)(struct lh_provider *p, lh_prov_done_fn done, void *arg,
                   struct lh_provider_op **out, struct lh_err *err);
     void (*cancel)(struct lh_provider_op *op);

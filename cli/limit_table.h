@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef LEASEHOLD_CLI_LIMITS_H
-#define LEASEHOLD_CLI_LIMITS_H
+#ifndef LEASEHOLD_CLI_LIMIT_TABLE_H
+#define LEASEHOLD_CLI_LIMIT_TABLE_H
 
 /* The limits that users meet, for docs/reference. Numbers come from the headers that state them. */
 #include "leasehold/core/buf.h"

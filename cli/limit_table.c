@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "limits.h"
+#include "limit_table.h"
 
 #include "leasehold/api/agentcfg.h"
 #include "leasehold/api/allow.h"
