@@ -229,6 +229,25 @@ static int on_rx(struct conn *c, const void *p, size_t n)
     return 0;
 }
 
+static bool is_in_handshake(const struct conn *c)
+{
+    SSL *ssl = lws_get_ssl(c->wsi);
+
+    return ssl && !SSL_is_init_finished(ssl);
+}
+
+bool serve_conn_is_quiet(const struct conn *c)
+{
+    SSL *ssl;
+    char byte;
+
+    if (c->state != CONN_IDLE || !c->wsi || is_in_handshake(c))
+        return false;
+    ssl = lws_get_ssl(c->wsi);
+    return !(ssl && SSL_has_pending(ssl)) &&
+           recv(lws_get_socket_fd(c->wsi), &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0;
+}
+
 static void answered(struct conn *c)
 {
     if (c->close_after) {
@@ -239,7 +258,7 @@ static void answered(struct conn *c)
     c->route = NULL;
     lh_timer_in(c->deadline, c->l->opts.idle_ms);
     pause_reading(c, false);
-    if (c->l->s->draining)
+    if (c->l->s->draining && !c->in_n && serve_conn_is_quiet(c))
         serve_conn_kill(c);
     else
         advance(c);
@@ -296,13 +315,6 @@ static int on_writable(struct conn *c)
     return 0;
 }
 
-static bool is_in_handshake(const struct conn *c)
-{
-    SSL *ssl = lws_get_ssl(c->wsi);
-
-    return ssl && !SSL_is_init_finished(ssl);
-}
-
 static void on_deadline(void *arg)
 {
     struct conn *c = arg;
@@ -310,7 +322,7 @@ static void on_deadline(void *arg)
 
     switch (c->state) {
     case CONN_IDLE:
-        if (!c->heard && !is_in_handshake(c) && lh_clock_now() < idle_end) {
+        if (!c->heard && !is_in_handshake(c) && lh_clock_now() < idle_end && !c->l->s->draining) {
             lh_timer_at(c->deadline, idle_end);
             return;
         }

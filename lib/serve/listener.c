@@ -149,6 +149,25 @@ static void admit(struct lh_listener *l, int fd, const union address *from)
         l->s->stats.accepted++;
 }
 
+/* False when nobody is waiting, or nobody more can be taken. */
+static bool accept_one(struct lh_listener *l)
+{
+    union address from = {0};
+    socklen_t len = sizeof(from);
+    int fd = accept4(l->fd, &from.any, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+    if (fd >= 0) {
+        admit(l, fd, &from);
+        return true;
+    }
+    /* The connection stays in the queue, so the socket stays readable: no busy waiting. */
+    if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+        lh_poll_set(l->poll, 0, NULL);
+        lh_timer_in(l->pause, PAUSE_MS);
+    }
+    return errno == ECONNABORTED || errno == EINTR;
+}
+
 static void on_acceptable(void *arg, int events, int os)
 {
     struct lh_listener *l = arg;
@@ -156,20 +175,15 @@ static void on_acceptable(void *arg, int events, int os)
     (void)events;
     (void)os;
     for (int i = 0; i < ACCEPTS_PER_TURN && l->fd >= 0; i++) {
-        union address from = {0};
-        socklen_t len = sizeof(from);
-        int fd = accept4(l->fd, &from.any, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        if (!accept_one(l))
+            return;
+    }
+}
 
-        if (fd >= 0) {
-            admit(l, fd, &from);
-            continue;
-        }
-        /* The connection stays in the queue, so the socket stays readable: no busy waiting. */
-        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-            lh_poll_set(l->poll, 0, NULL);
-            lh_timer_in(l->pause, PAUSE_MS);
-        }
-        if (errno != ECONNABORTED && errno != EINTR)
+void serve_listener_accept_rest(struct lh_listener *l)
+{
+    for (unsigned i = 0; i < l->opts.max_connections && l->fd >= 0; i++) {
+        if (!accept_one(l))
             return;
     }
 }

@@ -107,6 +107,8 @@ void serve_connection_gone(struct lh_server *s);
 /* listener.c */
 void serve_listener_free(struct lh_listener *l);
 void serve_listener_close(struct lh_listener *l); /* accepts no more */
+/* Those that the kernel has accepted for us: closing would reset them. */
+void serve_listener_accept_rest(struct lh_listener *l);
 
 /* tls.c */
 int serve_tls_check(const struct lh_listener_options *opts, struct lh_err *err);
@@ -120,6 +122,8 @@ int serve_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user
 /* Takes fd, also on failure. */
 int serve_conn_new(struct lh_listener *l, int fd, const char *peer);
 void serve_conn_kill(struct conn *c);
+/* Between requests, and nothing of another one has come. */
+bool serve_conn_is_quiet(const struct conn *c);
 /* There is something in out. */
 void serve_conn_send(struct conn *c);
 

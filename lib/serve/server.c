@@ -196,12 +196,12 @@ static void finish_drain(struct lh_server *s)
         done(s->drained_arg);
 }
 
-static void kill_all(struct lh_server *s, bool idle_only)
+static void kill_all(struct lh_server *s, bool quiet_only)
 {
     for (struct lh_listener *l = s->listeners; l; l = l->next) {
         for (struct conn *c = l->conns, *next; c; c = next) {
             next = c->next;
-            if (!idle_only || c->state == CONN_IDLE)
+            if (!quiet_only || serve_conn_is_quiet(c))
                 serve_conn_kill(c);
         }
     }
@@ -242,8 +242,10 @@ void lh_server_drain(struct lh_server *s, unsigned grace_ms, lh_drained_fn done,
     s->draining = true;
     s->drained = done;
     s->drained_arg = arg;
-    for (struct lh_listener *l = s->listeners; l; l = l->next)
+    for (struct lh_listener *l = s->listeners; l; l = l->next) {
+        serve_listener_accept_rest(l);
         serve_listener_close(l);
+    }
     lh_timer_in(s->drain_timer, s->stats.connections ? grace_ms : 0);
     kill_all(s, true);
 }

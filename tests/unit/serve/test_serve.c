@@ -530,6 +530,43 @@ static void a_drain_ends_idle_and_finishes_busy_connections(void **state)
     assert_true(lh_test_run_until_set(peer_loop, &drained));
 }
 
+/* It lies in the kernel, and nobody has looked at it. */
+static void a_drain_serves_what_was_sent_before_it(void **state)
+{
+    struct peer waiting;
+
+    (void)state;
+    peer_open(&peer, port);
+    peer_send(&peer, "GET / HTTP/1.1\r\n" HOST "\r\n");
+    assert_true(peer_wait_for(&peer, "hello"));
+    peer_turns(&peer, 3);
+    peer_forget(&peer);
+    peer_send(&peer, "GET / HTTP/1.1\r\n" HOST "\r\n");
+    lh_server_drain(server, 3000, on_drained, NULL);
+    assert_true(peer_wait_for(&peer, "hello"));
+    assert_non_null(strstr(peer.got, "\r\nConnection: close\r\n"));
+    assert_true(peer_wait_end(&peer));
+    peer_close(&peer);
+    assert_true(lh_test_run_until_set(peer_loop, &drained));
+    peer_open(&waiting, port);
+    assert_true(waiting.ended);
+    peer_close(&waiting);
+}
+
+static void a_retired_server_serves_on_and_sends_away(void **state)
+{
+    (void)state;
+    lh_server_retire(server);
+    for (int i = 0; i < 2; i++) {
+        peer_open(&peer, port);
+        peer_send(&peer, "GET / HTTP/1.1\r\n" HOST "\r\n");
+        assert_true(peer_wait_for(&peer, "\r\n\r\nhello"));
+        assert_non_null(strstr(peer.got, "\r\nConnection: close\r\n"));
+        assert_true(peer_wait_end(&peer));
+        peer_close(&peer);
+    }
+}
+
 static void a_drain_ends_after_its_grace(void **state)
 {
     (void)state;
@@ -648,12 +685,14 @@ int main(void)
         T(an_aborted_call_drops_the_connection),
         T(of_600_connections_512_are_served),
         T(a_drain_ends_idle_and_finishes_busy_connections),
+        T(a_drain_serves_what_was_sent_before_it),
+        T(a_retired_server_serves_on_and_sends_away),
         T(a_drain_ends_after_its_grace),
         T(a_drain_of_nothing_is_done_at_once),
         T(a_port_in_use_is_named),
         T(the_loop_runs_inside_the_server),
     };
-    size_t n = 23;
+    size_t n = 25;
 
     lh_mem_init();
     for (size_t i = 0; i < LH_ARRAY_LEN(rows); i++)
