@@ -32,7 +32,9 @@ static int load(struct cert_files *f, struct lh_err *err)
         return rc;
     if (f->served && strcmp(f->served, cert) == 0)
         return 0;
-    f->pair(f->arg, (struct lh_str){cert, n}, key);
+    /* Two files are not replaced at once: half of a change is no pair, the other half will be. */
+    if (!f->pair(f->arg, (struct lh_str){cert, n}, key))
+        return 0;
     lh_free(f->served);
     f->served = LH_TAKE_PTR(cert);
     return 0;

@@ -12,8 +12,9 @@
 #include "leasehold/core/secret.h"
 #include "leasehold/kube/client.h"
 
-/* A new pair to serve; both borrowed until return. */
-typedef void (*certs_pair_fn)(void *arg, struct lh_str cert_pem, const struct lh_secret *key_pem);
+/* A new pair to serve; both borrowed until return. False: it cannot be served, and may be tried
+ * again. */
+typedef bool (*certs_pair_fn)(void *arg, struct lh_str cert_pem, const struct lh_secret *key_pem);
 
 struct cert_files;
 int cert_files_new(struct lh_loop *loop, const char *cert, const char *key, certs_pair_fn pair,

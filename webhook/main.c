@@ -134,7 +134,7 @@ static const struct lh_route metrics_routes[] = {
     {0},
 };
 
-static void have_pair(void *arg, struct lh_str cert_pem, const struct lh_secret *key_pem)
+static bool have_pair(void *arg, struct lh_str cert_pem, const struct lh_secret *key_pem)
 {
     struct webhook *w = arg;
     struct lh_err err = {0};
@@ -154,9 +154,10 @@ static void have_pair(void *arg, struct lh_str cert_pem, const struct lh_secret 
     if (rc < 0) {
         lh_metric_add(&webhook_metrics[WEBHOOK_CERT_FAILURES], 1, LH_LABELS());
         lh_log_error("certificate not served", LH_F_ERR(&err));
-    } else {
-        lh_log_info("serving", LH_F_INT("port", lh_listener_port(w->https)));
+        return false;
     }
+    lh_log_info("serving", LH_F_INT("port", lh_listener_port(w->https)));
+    return true;
 }
 
 static void drained(void *arg)

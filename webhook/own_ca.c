@@ -165,7 +165,8 @@ static void serve_leaf(struct own_ca *c, struct ca_material *m)
 
     if (!m->leaf || (c->served && strcmp(c->served, m->leaf) == 0))
         return;
-    c->o.pair(c->o.arg, lh_str(m->leaf), m->leaf_key);
+    if (!c->o.pair(c->o.arg, lh_str(m->leaf), m->leaf_key))
+        return;
     if (lh_x509_info(lh_str(m->leaf), &info, NULL) == 0)
         lh_metric_set(&webhook_metrics[WEBHOOK_LEAF_SECONDS],
                       (double)(info.not_after_ms - lh_clock_wall_ms()) / 1000, LH_LABELS());

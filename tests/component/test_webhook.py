@@ -282,12 +282,15 @@ def test_a_crowd(webhook):
     assert_serves(webhook)
 
 
-def test_new_certificate_files_are_served(webhook):
+@pytest.mark.parametrize("first", ["key", "cert"])
+def test_new_certificate_files_are_served(webhook, first):
     with webhook.connect() as kept:
         old = kept.getpeercert()["serialNumber"]
         fresh, key = webhook.pki.leaf("fresh", "/CN=fresh", [f"DNS:{NAME}"])
-        key.replace(webhook.key)
-        fresh.replace(webhook.cert)
+        steps = [(key, webhook.key), (fresh, webhook.cert)]
+        for new, served in steps if first == "key" else reversed(steps):
+            new.replace(served)
+            assert_serves(webhook)  # half of it is no pair: the old one serves on
 
         def shown():
             with webhook.connect() as s:
@@ -309,8 +312,8 @@ def test_sigterm_ends_it_after_what_is_under_way(bin_dir, tmp_path):
     w = Webhook(bin_dir, tmp_path)
     try:
         s = w.connect()
-        lines = ["POST /mutate HTTP/1.1", f"Host: {NAME}", f"Content-Length: {len(GOOD)}", "Expect: 100-continue", "", ""]
-        s.sendall("\r\n".join(lines).encode())
+        head = ["POST /mutate HTTP/1.1", f"Host: {NAME}", f"Content-Length: {len(GOOD)}", "Expect: 100-continue"]
+        s.sendall("\r\n".join([*head, "", ""]).encode())
         assert s.recv(4096) == b"HTTP/1.1 100 Continue\r\n\r\n"
         s.sendall(GOOD[:100])
         w.process.send_signal(signal.SIGTERM)
