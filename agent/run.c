@@ -13,6 +13,10 @@
 /* A native sidecar may get 2 s before SIGKILL. */
 enum { END_MS = 1500 };
 
+/* A connection costs 80 KiB and a handshake (1.2 ms) as long as it lives: two are enough for a slow
+ * answer not to hold up a fast one. */
+enum { PARALLEL = 2 };
+
 struct agent {
     const struct agent_run_options *o;
     const struct lh_agentcfg *cfg;
@@ -95,6 +99,7 @@ static int engine_open(struct agent *a, struct lh_err *err)
         .state_path = a->cfg->state_path,
         .state_key = a->o->pod_uid ? a->o->pod_uid : a->cfg->pod,
         .once = a->once,
+        .parallel = PARALLEL,
         .ready = on_ready,
         .changed = on_changed,
         .failed = on_failed,

@@ -19,8 +19,8 @@ struct agent_status {
 };
 
 const struct lh_metric agent_metrics[] = {
-    [M_MEMORY] = {.name = "leasehold_private_memory_bytes",
-                  .help = "Anonymous memory of the process.",
+    [M_MEMORY] = {.name = "process_anonymous_memory_bytes",
+                  .help = "Anonymous memory of this process.",
                   .type = LH_METRIC_GAUGE},
     [M_LOCKED] = {.name = "leasehold_locked_memory_used_bytes",
                   .help = "Secrets in the locked region.",
@@ -29,7 +29,7 @@ const struct lh_metric agent_metrics[] = {
                     .help = "Secrets that had no room in the locked region.",
                     .type = LH_METRIC_GAUGE},
     [M_SLOW_TURNS] = {.name = "leasehold_loop_slow_turns_total",
-                      .help = "Turns of the event loop that took over 100 ms.",
+                      .help = "Turns of the loop over 100 ms.",
                       .type = LH_METRIC_COUNTER},
     {.name = NULL},
 };

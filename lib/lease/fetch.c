@@ -418,6 +418,8 @@ void grant_ask(struct lh_grant *g, enum grant_op what)
     rc = ask(g, what, &err);
     if (rc == 0) {
         g->doing = what;
+        g->asked_at = lh_clock_now();
+        g->s->busy++;
         return;
     }
     g->s->again = true;

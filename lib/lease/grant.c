@@ -268,6 +268,10 @@ void grant_step(struct lh_grant *g, lh_ms now)
     }
     if (w.op == GRANT_READ && token_is_leaving(g))
         return;
+    if (s->parallel && s->busy >= s->parallel) {
+        session_due(s, now + SLOT_MS);
+        return;
+    }
     if (outage_allows(s, now))
         grant_ask(g, w.op);
 }

@@ -38,6 +38,9 @@ enum grant_state {
     GRANT_ABSENT, /* optional and not there */
 };
 
+/* A request that takes longer no longer counts: a slow path must not hold up the others. */
+enum { SLOT_MS = 1000 };
+
 enum grant_op { GRANT_IDLE, GRANT_READ, GRANT_PROBE, GRANT_RENEW, GRANT_LOOKUP };
 
 /* A lease that was replaced and may still be in the files. */
@@ -85,6 +88,7 @@ struct lh_grant {
 
     enum grant_op doing;
     int64_t doing_token; /* id of the token that it was started with */
+    lh_ms asked_at;
     struct lh_provider_op *op;
 };
 
@@ -115,6 +119,7 @@ struct lh_session {
     const struct lh_identity *identity;
     struct lh_session_events ev;
     bool revoke, once, owns_token;
+    unsigned parallel, busy; /* busy: grants asked for within the last SLOT_MS, during a step */
 
     enum session_state state;
     struct token token;

@@ -44,11 +44,22 @@ static struct lh_grant *soonest(const struct lh_session *s)
     return best;
 }
 
+static void count_busy(struct lh_session *s, lh_ms now)
+{
+    s->busy = 0;
+    for (size_t i = 0; i < s->grants.n; i++) {
+        const struct lh_grant *g = session_grant_at(s, i);
+
+        s->busy += g->op && now - g->asked_at < SLOT_MS;
+    }
+}
+
 static void step_once(struct lh_session *s)
 {
     lh_ms now = lh_clock_now();
     struct lh_grant *first;
 
+    count_busy(s, now);
     token_step(s, now);
     outage_step(s, now);
     first = s->outage.on ? soonest(s) : NULL;
@@ -128,6 +139,7 @@ int lh_session_new(const struct lh_session_options *opts, struct lh_session **ou
     s->ev = opts->events;
     s->revoke = opts->revoke;
     s->once = opts->once;
+    s->parallel = opts->parallel;
     /* A token that was handed to us is somebody else's to end. */
     s->owns_token = opts->store->vault.auth.method != LH_AUTH_TOKEN;
     s->verify_dice = lh_dice();

@@ -30,6 +30,7 @@ struct lh_engine_options {
     const char *state_path;              /* folder for state over a restart; NULL: none */
     const char *state_key;               /* binds the state (Pod UID) */
     bool once;                           /* fetch, publish, end: nothing is renewed */
+    unsigned parallel; /* secrets asked for at a time, 0: all; each costs a connection */
     /* Events, all optional, from the loop. */
     void (*ready)(void *arg);   /* first publication done */
     void (*changed)(void *arg); /* a later publication done (after notify was started) */

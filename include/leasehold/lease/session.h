@@ -57,6 +57,7 @@ struct lh_session_options {
     const struct lh_identity *identity; /* borrowed until free */
     bool revoke;                        /* end replaced credentials after their overlap */
     bool once;                          /* nothing is renewed, polled or verified */
+    unsigned parallel; /* grants asked for at a time, 0: all; what takes over a second makes room */
     struct lh_session_events events;
 };
 

@@ -63,6 +63,7 @@ void h_session(void)
         .identity = &h.identity,
         .revoke = !h.retain,
         .once = h.once,
+        .parallel = h.parallel,
         .events = {.values = on_values, .changed = on_changed, .count = on_count}};
     struct lh_err err;
 

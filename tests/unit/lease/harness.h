@@ -43,6 +43,7 @@ struct harness {
     bool stall;         /* publishes nothing */
     bool ended;
     bool once, retain;
+    unsigned parallel;
 };
 
 extern struct harness h;

@@ -399,6 +399,44 @@ static void nothing_wakes_the_loop_between_timers(void **state)
     assert_int_equal(fake_count(FAKE_LOOKUP_TOKEN, NULL), 1);
 }
 
+static void no_more_are_asked_for_at_a_time_than_allowed(void **state)
+{
+    static const char *const paths[] = {"secret/a", "secret/b", "secret/c", "secret/d", "secret/e"};
+
+    (void)state;
+    h.parallel = 2;
+    h_new("appRole", 0);
+    for (size_t i = 0; i < LH_ARRAY_LEN(paths); i++) {
+        fake_kv(paths[i], "v");
+        h_add(paths[i], -1, 0, false);
+    }
+    fake.latency_ms = 500;
+    h_start();
+    h_run(600); /* the login */
+    assert_int_equal(fake_count(FAKE_READ, NULL), 2);
+    h_run(500);
+    assert_int_equal(fake_count(FAKE_READ, NULL), 4);
+    h_run_published(2 * SEC);
+    assert_int_equal(fake_count(FAKE_READ, NULL), 5);
+}
+
+static void slow_ones_do_not_hold_up_the_others(void **state)
+{
+    (void)state;
+    h.parallel = 1;
+    fake_kv("secret/a", "v");
+    fake_kv("secret/b", "v");
+    h_new("appRole", 0);
+    h_add("secret/a", -1, 0, false);
+    h_add("secret/b", -1, 0, false);
+    h_start(); /* the login is fast */
+    fake.latency_ms = 20 * SEC;
+    h_run(500);
+    assert_int_equal(fake_count(FAKE_READ, NULL), 1);
+    h_run(700);
+    assert_int_equal(fake_count(FAKE_READ, NULL), 2);
+}
+
 static void what_cannot_be_rendered_is_not_issued_again_and_again(void **state)
 {
     (void)state;
@@ -459,6 +497,8 @@ int main(void)
         T(retained_credentials_are_not_ended),
         T(once_asks_for_nothing_after_the_set_is_there),
         T(nothing_wakes_the_loop_between_timers),
+        T(no_more_are_asked_for_at_a_time_than_allowed),
+        T(slow_ones_do_not_hold_up_the_others),
         T(what_cannot_be_rendered_is_not_issued_again_and_again),
         T(a_value_that_cannot_be_rendered_is_looked_at_again),
     };
