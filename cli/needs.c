@@ -183,8 +183,9 @@ int needs_add(struct needs *n, struct lh_store *s, const struct lh_projection *p
     if (!subject)
         return lh_err_nomem(err);
     rc = login_for(n, s, p->role, who, &l, err);
-    if (rc == 0)
-        rc = add_word(&l->subjects, subject, err);
+    if (rc < 0 || !l)
+        return rc;
+    rc = add_word(&l->subjects, subject, err);
     if (rc == 0)
         rc = add_word(&l->users, user, err);
     for (size_t i = 0; i < p->n_items && rc == 0; i++)
