@@ -330,7 +330,7 @@ def main():
             manager.work.detach()
             prober.ended.set()
             report.line("kept", f"files: {container.root}; logs: {manager.folder}")
-            report.line("", f"end it: python3 tests/managers/managers.py down --dir {manager.folder}")
+            report.line("", f"end it: python3 tests/managers/procs.py end {manager.folder}")
         else:
             end(manager, container, prober, report)
     except BaseException:
