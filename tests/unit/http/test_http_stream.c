@@ -408,7 +408,7 @@ static void running_out_of_memory_anywhere_ends_in_one_result(void **state)
     unsigned failed = 0;
 
     (void)state;
-    for (unsigned long n = 0; n <= needed; n += n < 300 ? 1 : 37) {
+    for (unsigned long n = 0; n <= needed; n += n < 40 ? 1 : 23) {
         lh_http_drop_idle(http);
         memset(&a, 0, sizeof(a));
         lh_mem_fail_at(n);
