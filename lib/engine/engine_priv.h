@@ -15,6 +15,7 @@ struct item {
     struct lh_rendered_set shown; /* published: paths and modes, bytes NULL */
     bool removed;                 /* taken away for staleness */
     bool lost;                    /* a published file is gone: to be had again */
+    bool mismatch_said;
 };
 
 struct notify;

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "leasehold/api/reasons.h"
 #include "leasehold/core/mem.h"
 #include "leasehold/render/render.h"
 
@@ -100,6 +101,24 @@ static int render_all(struct lh_engine *e, struct lh_grant *g, const lh_json *da
     return rc;
 }
 
+/* The values are good; only the store's kv2Mounts is wrong, and paths are compared by it. */
+static void say_mismatch(struct lh_engine *e, struct item *it)
+{
+    struct lh_err err = {0};
+
+    if (it->mismatch_said)
+        return;
+    it->mismatch_said = true;
+    lh_err_reason(&err,
+                  lh_err_set(&err, LH_E_CONFLICT,
+                             "item \"%s\": the manager and the store's kv2Mounts disagree on "
+                             "whether the mount of \"%s\" is KV v2: mend kv2Mounts",
+                             it->spec->name, it->spec->path),
+                  LH_REASON_KVVersionMismatch);
+    measure_failure(e, &err);
+    engine_failed(e, &err);
+}
+
 int items_take(void *arg, struct lh_grant *g, const struct lh_prov_read *r, struct lh_err *err)
 {
     struct lh_engine *e = arg;
@@ -118,6 +137,8 @@ int items_take(void *arg, struct lh_grant *g, const struct lh_prov_read *r, stru
             it->has_pending = true;
             it->removed = it->lost = false;
             e->dirty = true;
+            if (r->kv2_mismatch)
+                say_mismatch(e, it);
         } else {
             lh_rendered_set_done(&sets[i]);
         }

@@ -174,6 +174,7 @@ static void on_lookup(void *arg, const struct lh_prov_result *res, const struct 
     /* A refusal by policy is an answer to a token that lives. */
     if (!err || err->code == LH_E_DENIED) {
         session_count(s, LH_EV_LOOKUP, NULL);
+        s->last_err = (struct lh_err){0};
         token_proved(s, s->token.id);
         s->token.checked_at = now;
         if (s->state == SESSION_DOUBT)

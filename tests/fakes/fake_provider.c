@@ -356,6 +356,7 @@ static void do_read(struct lh_provider_op *op)
         return;
     }
     r.kind = p->kind;
+    r.kv2_mismatch = fake.kv2_mismatch;
     rotate_due(p);
     switch (p->kind) {
     case LH_KIND_LEASE:

@@ -47,6 +47,7 @@ struct fake_settings {
     bool lie_dead;     /* every token is dead when renewed or looked up */
     int64_t skew_ms;   /* of the manager's wall clock against ours */
     bool no_probe;     /* metadata is not ours to read */
+    bool kv2_mismatch; /* kv2Mounts is wrong about every mount */
     bool no_revoke;    /* sys/leases/revoke is not ours */
 };
 extern struct fake_settings fake;

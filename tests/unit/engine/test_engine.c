@@ -276,6 +276,37 @@ static void once_publishes_and_renews_nothing(void **state)
     assert_int_equal(b.changed, 0);
 }
 
+static void optional_items_that_are_all_absent_are_ready_with_nothing(void **state)
+{
+    char text[256];
+
+    (void)state;
+    bench_projection(
+        "{\"items\":[{\"name\":\"a\",\"path\":\"secret/a\",\"optional\":true,\"files\":"
+        "[{\"path\":\"a\",\"key\":\"username\"}]}],\"refresh\":{\"interval\":\"30s\"}}");
+    bench_engine();
+    bench_ready();
+    assert_string_equal(bench_read("a", text), "");
+    fake_kv("secret/a", "v1");
+    bench_run(35 * SEC);
+    assert_string_equal(bench_read("a", text), "v1");
+    assert_int_equal(b.changed, 1);
+}
+
+static void a_store_that_is_wrong_about_kv2_is_said_once(void **state)
+{
+    (void)state;
+    fake.kv2_mismatch = true;
+    two_secrets();
+    bench_engine();
+    bench_ready();
+    assert_int_equal(b.failed, 2); /* once an item */
+    assert_string_equal(b.last.reason, LH_REASON_KVVersionMismatch);
+    fake_kv("secret/a", "v2");
+    bench_run(10 * MIN);
+    assert_int_equal(b.failed, 2);
+}
+
 #define T(fn) cmocka_unit_test_setup_teardown(fn, bench_setup, bench_teardown)
 
 int main(void)
@@ -294,6 +325,8 @@ int main(void)
         T(the_end_leaves_files_but_no_lease_and_no_state),
         T(status_and_metrics_say_what_is_and_no_value),
         T(once_publishes_and_renews_nothing),
+        T(optional_items_that_are_all_absent_are_ready_with_nothing),
+        T(a_store_that_is_wrong_about_kv2_is_said_once),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
