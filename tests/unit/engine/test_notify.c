@@ -87,17 +87,22 @@ static void a_signal_reaches_the_process_by_name(void **state)
 {
     char prog[300], text[400];
     pid_t pid;
-    int status;
+    int status, started[2];
 
     (void)state;
     /* A process of a name of its own: this test must signal nobody else's. */
     snprintf(prog, sizeof(prog), "%s/lh-app-%d", b.state.path, (int)getpid());
     assert_int_equal(symlink("/bin/sleep", prog), 0);
+    assert_int_equal(pipe2(started, O_CLOEXEC), 0);
     pid = fork();
     if (pid == 0) {
         execl(prog, prog, "60", (char *)NULL);
         _exit(127);
     }
+    /* It has its name once exec closed the last writing end. */
+    close(started[1]);
+    assert_int_equal(read(started[0], text, 1), 0);
+    close(started[0]);
     snprintf(text, sizeof(text), "signal:TERM@lh-app-%d", (int)getpid());
     notify_by(text);
     start_kv();
