@@ -4,6 +4,7 @@
  * checks depth, count, UTF-8, surrogates and duplicate keys: jansson's own reader rounds numbers,
  * fails a whole answer on a large one, and quotes the input in its errors.
  */
+#include <endian.h>
 #include <stdio.h>
 
 #include "json_priv.h"
@@ -89,16 +90,18 @@ size_t lh_json_plain_run(const char *p, size_t n)
 {
     const uint64_t ones = 0x0101010101010101U;
     size_t i = 0;
-    uint64_t w, quote, slash;
+    uint64_t w, quote, slash, hits;
 
-    /* Eight at a time: a borrow shows in the high bit of the first byte that is none of ours, and
-     * what it does to the bytes behind that one does not matter. */
+    /* Eight at a time: the high bit of the first byte that is none of ours gets set; a borrow may
+     * set those of later ones too, which does not matter. */
     for (; n - i >= sizeof(w); i += sizeof(w)) {
         memcpy(&w, p + i, sizeof(w));
+        w = le64toh(w);
         quote = w ^ (ones * '"');
         slash = w ^ (ones * '\\');
-        if ((w | (w - ones * 0x20) | (quote - ones) | (slash - ones)) & (ones * 0x80))
-            break;
+        hits = (w | (w - ones * 0x20) | (quote - ones) | (slash - ones)) & (ones * 0x80);
+        if (hits)
+            return i + (size_t)__builtin_ctzll(hits) / 8;
     }
     while (i < n && is_plain((unsigned char)p[i]))
         i++;
