@@ -91,7 +91,7 @@ static int ca_parse(const struct lh_at *at, const char *text, char **out, struct
         return rc;
     if (rc < 0)
         return lh_at_err(at, err, "must be base64 of PEM certificates, at most 128 KiB");
-    if (strlen(bytes) != n || !strstr(bytes, "-----BEGIN CERTIFICATE-----")) {
+    if (!bytes || strlen(bytes) != n || !strstr(bytes, "-----BEGIN CERTIFICATE-----")) {
         lh_free(bytes);
         return lh_at_err(at, err, "holds no PEM certificate (-----BEGIN CERTIFICATE-----)");
     }
