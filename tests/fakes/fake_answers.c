@@ -219,7 +219,7 @@ static struct reply *lease_lookup(const struct ask *a)
     char *data;
 
     if (!fake_lease_lives(l))
-        return fake_error(400, "lease not found");
+        return fake_error(400, "invalid lease");
     nanos(wall_of(l->expires_at), expire);
     nanos(wall_of(l->issued_at), issue);
     data = fake_printf("{\"expire_time\":\"%s\",\"id\":\"%s\",\"issue_time\":\"%s\","

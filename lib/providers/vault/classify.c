@@ -61,7 +61,8 @@ static bool has_errors(const lh_json *json)
 
 static enum lh_vault_class classify_400(const char *words)
 {
-    if (contains(words, "lease not found"))
+    /* A renewal says the one, a look-up the other. */
+    if (contains(words, "lease not found") || contains(words, "invalid lease"))
         return LH_VAULT_NO_LEASE;
     if (contains(words, "unknown role"))
         return LH_VAULT_NO_ROLE;

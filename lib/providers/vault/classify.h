@@ -21,7 +21,7 @@ enum lh_vault_class {
     LH_VAULT_DELETED,       /* 404 with the metadata of a deleted KV v2 version */
     LH_VAULT_DESTROYED,     /* the same, destroyed */
     LH_VAULT_KV2_PATH,      /* 404: a plain path was sent to a KV v2 mount */
-    LH_VAULT_NO_LEASE,      /* 400 lease not found */
+    LH_VAULT_NO_LEASE,      /* 400 lease not found, invalid lease */
     LH_VAULT_BAD_REQUEST,   /* 400: it will never accept this */
     LH_VAULT_BAD_METHOD,    /* 405: this path wants a write, or a read */
     LH_VAULT_LAGS,          /* 412, or 429 of a standby behind our index: nothing was done */

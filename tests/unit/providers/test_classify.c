@@ -54,6 +54,7 @@ static const struct recorded {
     BOTH("quota", LH_VAULT_LIMITED, LH_E_BUSY),
     BOTH("sealed", LH_VAULT_SEALED, LH_E_UNAVAILABLE),
     BOTH("sealed-health", LH_VAULT_SEALED, LH_E_UNAVAILABLE),
+    {BAO "lease-lookup-gone", LH_VAULT_NO_LEASE, LH_E_EXPIRED},
     {BAO "standby-redirect", LH_VAULT_REDIRECT, LH_E_DENIED},
     {BAO "standby-behind-index", LH_VAULT_LAGS, LH_E_BUSY},
 };
