@@ -8,12 +8,14 @@
 
 #include "admission.h"
 #include "certs.h"
+#include "leasehold/core/clock.h"
 #include "leasehold/core/fs.h"
 #include "leasehold/core/log.h"
 #include "leasehold/core/mem.h"
 #include "leasehold/core/proc.h"
 #include "leasehold/core/secret.h"
 #include "leasehold/crypto/hash.h"
+#include "leasehold/crypto/x509.h"
 #include "leasehold/http/client.h"
 #include "metrics.h"
 #include "options.h"
@@ -36,8 +38,8 @@ struct webhook {
     struct own_ca *ca;
     struct lh_signal *term, *interrupt;
     struct lh_timer *retired;
+    int64_t leaf_until_ms; /* wall: when the certificate that is served ends */
     bool draining;
-    int exit_code;
 };
 
 static bool is_ready(const struct webhook *w)
@@ -107,6 +109,8 @@ static void sample(struct webhook *w)
     set(WEBHOOK_STORES, (double)clusters, "ClusterSecretStore");
     set(WEBHOOK_STORES, (double)(n - clusters), "SecretStore");
     set(WEBHOOK_READY, is_ready(w), NULL);
+    if (w->https)
+        set(WEBHOOK_LEAF_SECONDS, (double)(w->leaf_until_ms - lh_clock_wall_ms()) / 1000, NULL);
     lh_proc_memory(&anonymous, &resident);
     set(WEBHOOK_MEMORY, (double)anonymous, NULL);
     set(WEBHOOK_SLOW_TURNS, (double)lh_loop_slow_turns(w->loop), NULL);
@@ -137,6 +141,7 @@ static const struct lh_route metrics_routes[] = {
 static bool have_pair(void *arg, struct lh_str cert_pem, const struct lh_secret *key_pem)
 {
     struct webhook *w = arg;
+    struct lh_cert_info info;
     struct lh_err err = {0};
     int rc;
 
@@ -151,11 +156,14 @@ static bool have_pair(void *arg, struct lh_str cert_pem, const struct lh_secret 
 
         rc = lh_server_listen(w->server, &o, &w->https, &err);
     }
+    if (rc == 0)
+        rc = lh_x509_info(cert_pem, &info, &err);
     if (rc < 0) {
         lh_metric_add(&webhook_metrics[WEBHOOK_CERT_FAILURES], 1, LH_LABELS());
         lh_log_error("certificate not served", LH_F_ERR(&err));
         return false;
     }
+    w->leaf_until_ms = info.not_after_ms;
     lh_log_info("serving", LH_F_INT("port", lh_listener_port(w->https)));
     return true;
 }

@@ -8,7 +8,6 @@
 #include "leasehold/core/clock.h"
 #include "leasehold/core/log.h"
 #include "leasehold/core/mem.h"
-#include "leasehold/crypto/x509.h"
 #include "leasehold/http/backoff.h"
 #include "leasehold/kube/watch.h"
 #include "metrics.h"
@@ -161,15 +160,10 @@ static int spread_bundle(struct own_ca *c, const struct ca_material *m, struct l
 
 static void serve_leaf(struct own_ca *c, struct ca_material *m)
 {
-    struct lh_cert_info info;
-
     if (!m->leaf || (c->served && strcmp(c->served, m->leaf) == 0))
         return;
     if (!c->o.pair(c->o.arg, lh_str(m->leaf), m->leaf_key))
         return;
-    if (lh_x509_info(lh_str(m->leaf), &info, NULL) == 0)
-        lh_metric_set(&webhook_metrics[WEBHOOK_LEAF_SECONDS],
-                      (double)(info.not_after_ms - lh_clock_wall_ms()) / 1000, LH_LABELS());
     lh_free(c->served);
     c->served = LH_TAKE_PTR(m->leaf);
 }

@@ -297,6 +297,10 @@ def test_new_certificate_files_are_served(webhook, first):
                 return s.getpeercert()["serialNumber"] != old
 
         wait_until("new certificate", shown, 10)
+        with webhook.connect() as s:
+            ends = ssl.cert_time_to_seconds(s.getpeercert()["notAfter"])
+        left = webhook.metric("leasehold_webhook_certificate_expiry_seconds")
+        assert abs(left - (ends - time.time())) < 5, "counts down to the end of what is served"
         kept.sendall(f"GET /healthz HTTP/1.1\r\nHost: {NAME}\r\n\r\n".encode())
         assert kept.recv(4096).startswith(b"HTTP/1.1 200 ")
 
