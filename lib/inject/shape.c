@@ -7,6 +7,7 @@
 #include "leasehold/codec/quantity.h"
 #include "leasehold/core/mem.h"
 
+#define API_TOKEN_PATH "/var/run/secrets/kubernetes.io/serviceaccount"
 /* As large as the API takes: kubelet gives up on no Pod that waits for its secrets. */
 #define PROBE_FOR_EVER INT32_MAX
 #define STATE_SIZE     (1 * MIB)
@@ -155,6 +156,11 @@ static lh_json *mounts(const struct lh_agentcfg *c)
     if (!a || push(a, mount(LH_VOLUME_SECRETS, c->mount_path, false)) < 0)
         return NULL;
     if (c->state_path && push(a, mount(LH_VOLUME_STATE, c->state_path, false)) < 0)
+        return NULL;
+    /* The ServiceAccount plugin mounts the API token where nothing is mounted yet. The agent has no
+     * business with the API server: a volume that it has anyway stands there. */
+    if (push(a, mount(c->state_path ? LH_VOLUME_STATE : LH_VOLUME_SECRETS, API_TOKEN_PATH, true)) <
+        0)
         return NULL;
     if (c->token_file && push(a, mount(LH_VOLUME_TOKEN, LH_AGENT_TOKEN_PATH, true)) < 0)
         return NULL;

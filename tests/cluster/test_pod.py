@@ -57,6 +57,17 @@ def test_application_starts_after_its_files(product, tenant, database_role):
     assert "Read-only file system" in done.stderr
 
 
+def test_agent_has_no_token_of_the_api_server(product, tenant, database_role):
+    original = pod("shop", {"secret.db": database_role("tokenless", "1h", "2h")})
+    original["spec"]["automountServiceAccountToken"] = True
+    tenant.create(original)
+    tenant.ready("shop")
+    spec = tenant.get("pod", "shop")["spec"]
+    mounts = {c["name"]: [m["name"] for m in c["volumeMounts"]] for c in spec["initContainers"] + spec["containers"]}
+    assert any(m.startswith("kube-api-access") for m in mounts["app"]), "the application's is left alone"
+    assert not any(m.startswith("kube-api-access") for m in mounts[AGENT])
+
+
 def test_rotation_is_told_and_served(product, tenant, database_role):
     annotations = {"secret.db": database_role("rotated"), "overlap": "3s", "on-change": "signal:HUP@sh"}
     tenant.create(pod("shop", annotations))

@@ -166,7 +166,9 @@ class Container:
     def __init__(self, manager, binary, patched):
         spec = next(c for c in patched["spec"]["initContainers"] if c["name"] == "leasehold-agent")
         self.spec = spec
-        mounts = {m["name"]: m["mountPath"] for m in spec["volumeMounts"]}
+        mounts = {}
+        for m in spec["volumeMounts"]:
+            mounts.setdefault(m["name"], m["mountPath"])  # a volume's second place only keeps the API token out
         token = manager.issuer.token(namespace=NAMESPACE, service_account="shop", ttl=3600)
         token_file = manager._file("pod-token", token)
         lines = ["set -e", "mount -t tmpfs -o mode=0755 tmpfs /run"]
