@@ -141,7 +141,7 @@ static const struct lh_route metrics_routes[] = {
 static bool have_pair(void *arg, struct lh_str cert_pem, const struct lh_secret *key_pem)
 {
     struct webhook *w = arg;
-    struct lh_cert_info info;
+    struct lh_cert_info info = {0};
     struct lh_err err = {0};
     int rc;
 
