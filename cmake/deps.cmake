@@ -51,6 +51,9 @@ lh_dep(openssl_crypto libcrypto libcrypto pthread)                 # digests, X.
 lh_dep(openssl_ssl libssl libssl lh_dep_openssl_crypto)            # TLS settings that the two below do not expose
 lh_dep(curl libcurl libcurl lh_dep_openssl_ssl pthread)            # HTTP client
 lh_dep(lws libwebsockets libwebsockets lh_dep_openssl_ssl pthread) # HTTP server
+lh_dep(nghttp2 libnghttp2 libnghttp2)                              # HTTP/2 frames of gRPC, behind grpc/server and grpc/client
+lh_dep(protobuf_c libprotobuf-c libprotobuf-c)                     # gRPC messages (CSI, kubelet's plugin registration)
+find_program(LH_PROTOC_C protoc-c REQUIRED)                        # C for the .proto files, at build time
 if(NOT LH_DEPS STREQUAL "system")
   target_compile_definitions(lh_dep_curl INTERFACE CURL_STATICLIB)
 endif()

@@ -29,8 +29,9 @@ set(USES_engine lease render project api core http providers codec)
 set(USES_agent engine providers http serve)
 # render: templates are checked at admission; inject sits beside it and is handed the check.
 set(USES_webhook inject objects serve kube render)
-set(USES_controller engine objects kube grpc serve providers http)
-set(USES_mount core)
+# mount: leasehold/mount/protocol.h, what the two halves of the node speak: sizes and numbers, no code.
+set(USES_controller engine objects kube grpc serve providers http mount)
+set(USES_mount core mount)
 set(USES_kms lease objects providers http grpc serve)
 set(USES_cli ${LIBS})
 

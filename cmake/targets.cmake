@@ -9,6 +9,27 @@ function(lh_library name)
   target_include_directories(lh_${name} PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
 endfunction()
 
+# lh_proto(TARGET a.proto ...): a.pb-c.[ch] of the .proto files here, compiled as TARGET; include "a.pb-c.h".
+function(lh_proto target)
+  set(generated)
+  foreach(proto IN LISTS ARGN)
+    get_filename_component(stem ${proto} NAME_WE)
+    set(out ${CMAKE_CURRENT_BINARY_DIR}/proto/${stem}.pb-c)
+    add_custom_command(OUTPUT ${out}.c ${out}.h
+      COMMAND ${CMAKE_COMMAND} -E make_directory ${CMAKE_CURRENT_BINARY_DIR}/proto
+      COMMAND ${LH_PROTOC_C} --proto_path=${CMAKE_CURRENT_SOURCE_DIR} --c_out=${CMAKE_CURRENT_BINARY_DIR}/proto
+              ${CMAKE_CURRENT_SOURCE_DIR}/${proto}
+      DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${proto} VERBATIM)
+    list(APPEND generated ${out}.c ${out}.h)
+  endforeach()
+  add_library(${target} STATIC ${generated})
+  # Not our code: no warnings of ours, and none from its headers.
+  target_compile_options(${target} PRIVATE -w)
+  target_include_directories(${target} SYSTEM PUBLIC ${CMAKE_CURRENT_BINARY_DIR}/proto)
+  target_link_libraries(${target} PUBLIC lh_dep_protobuf_c PRIVATE lh_flags)
+  set_target_properties(${target} PROPERTIES C_CLANG_TIDY "" EXPORT_COMPILE_COMMANDS OFF)
+endfunction()
+
 # lh_program(NAME SOURCES ... LIBS ...): bin/NAME.
 function(lh_program name)
   cmake_parse_arguments(A "" "" "SOURCES;LIBS" ${ARGN})
