@@ -65,6 +65,16 @@ def faultproxy(manager):
 
 
 @pytest.fixture(scope="session")
+def apiserver():
+    """A kube-apiserver without nodes, with our kinds and the controllers that act on objects alone: an
+    apiserver.ApiServer."""
+    from apiserver import CONTROLLERS, ApiServer
+
+    with ApiServer(controllers=CONTROLLERS, audit=True) as s:
+        yield s
+
+
+@pytest.fixture(scope="session")
 def cluster(request):
     """A Kubernetes cluster: a cluster.Cluster. Nothing of ours is installed in it."""
     from cluster import Cluster
