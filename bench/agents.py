@@ -13,6 +13,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "managers"))
 
 from openbao import find_program  # noqa: E402
+from priority import favour  # noqa: E402
 from procs import wait_until  # noqa: E402
 
 USER_PASSWORD = "{{ .username }}\n{{ .password }}\n"
@@ -139,7 +140,11 @@ class Run:
         self.log = open(folder / "log", "wb")
         started = time.monotonic()
         env = {"PATH": os.environ["PATH"], "HOME": str(folder)}
-        self.process = subprocess.Popen(argv, cwd=folder, env=env, stdout=self.log, stderr=self.log)
+        # A session, and so a scheduling group, of its own: what is favoured is this agent alone.
+        self.process = subprocess.Popen(
+            argv, cwd=folder, env=env, stdout=self.log, stderr=self.log, start_new_session=True
+        )
+        favour(self.process.pid)
         try:
             wait_until(f"files of {agent.name}", self._complete, 60, 0.001)
         except BaseException:

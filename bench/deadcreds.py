@@ -1,9 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """bench/deadcreds.py [--bin-dir DIR] [--seconds S] [CASE ...]: seconds in which the published file holds credentials
-that PostgreSQL refuses, and credentials issued, beside bao agent. Cases: steady static outage renew403 renew500."""
+that PostgreSQL refuses, and credentials issued. leasehold-agent and bao agent run at the same time, against one
+OpenBao, each with a role of its own. Cases: steady static outage renew403 renew500."""
 
 import argparse
+import dataclasses
+import os
 import pathlib
 import threading
 import time
@@ -11,84 +14,152 @@ import time
 from agents import BaoAgent, Leasehold, Run
 from faultproxy import FaultProxy
 from managers import Manager
+from priority import favour, load_average
 
 EVERY = 0.2
+CASES = ["steady", "static", "outage", "renew403", "renew500"]
+STATIC_PERIOD = 10
 POLICY_ERROR = b'{"errors":["1 error occurred:\\n\\t* permission denied\\n\\n"]}'
+OUTAGE_AT, OUTAGE, OUTAGE_EVERY = 15, 30, 90  # seconds
 
 
-def probe(manager, run, seconds, events):
-    """Logs in with the file's content every EVERY seconds; events: {seconds: function}."""
-    file = run.files[0]
-    samples, lock, threads = [], threading.Lock(), []
-    start = time.monotonic()
-    pending = sorted(events.items())
-
-    def one(at):
-        user, password = file.read_text().split("\n")[:2]
-        good = manager.pg_login(user, password)
-        with lock:
-            samples.append((at, good))
-
-    k = 0
-    while True:
-        at = k * EVERY
-        k += 1
-        if at > seconds:
-            break
-        time.sleep(max(0, start + at - time.monotonic()))
-        while pending and pending[0][0] <= at:
-            thread = threading.Thread(target=pending.pop(0)[1], daemon=True)
-            thread.start()
-            threads.append(thread)
-        thread = threading.Thread(target=one, args=(at,), daemon=True)
-        thread.start()
-        threads.append(thread)
-    for thread in threads:
-        thread.join(60)
-    return samples
+@dataclasses.dataclass
+class Sample:
+    at: float  # of the clock
+    good: bool
 
 
-def dead(samples, since=0.0):
-    return sum(EVERY for at, good in samples if not good and at >= since)
+class Probe(threading.Thread):
+    """Logs in with the file's content every EVERY seconds, whatever the earlier logins do."""
+
+    def __init__(self, manager, file, until):
+        super().__init__(daemon=True)
+        self.manager, self.file, self.until = manager, file, until
+        self.samples = []
+
+    def run(self):
+        due, logins = time.monotonic(), []
+        while due < self.until:
+            time.sleep(max(0, due - time.monotonic()))
+            logins = [t for t in logins if t.is_alive()]
+            logins.append(threading.Thread(target=self._login, args=(due,), daemon=True))
+            logins[-1].start()
+            due += EVERY
+        for t in logins:
+            t.join(60)
+
+    def _login(self, at):
+        user, password = self.file.read_text().split("\n")[:2]
+        self.samples.append(Sample(at, self.manager.pg_login(user, password)))
+
+    def dead(self, spans=((0, float("inf")),)):
+        """Dead seconds in each of the spans of time."""
+        return [sum(EVERY for s in self.samples if not s.good and a <= s.at < b) for a, b in spans]
+
+    def longest(self):
+        """Seconds of the longest stretch of refused logins."""
+        best = now = 0.0
+        for s in sorted(self.samples, key=lambda s: s.at):
+            now = 0.0 if s.good else now + EVERY
+            best = max(best, now)
+        return best
 
 
-def run_case(manager, agent, case, seconds):
-    path = "database/static-creds/static1" if case == "static" else "database/creds/fast1"
-    events, address, proxy, up_at = {}, None, None, 0.0
-    if case in ("renew403", "renew500"):
+class Subject:
+    """One agent with a path of its own."""
+
+    def __init__(self, manager, agent, case, number):
+        self.agent, self.proxy = agent, None
+        self.path = f"database/static-creds/probe{number}" if case == "static" else f"database/creds/fast{number}"
+        if case == "static":
+            add_static_role(manager, f"probe{number}")
+        address = self._faults(manager, int(case[5:])) if case.startswith("renew") else None
+        folder = manager.folder / f"{agent.name.replace(' ', '-')}-{case}"
+        self.run = Run(agent, folder, [("db", self.path)], address)
+
+    def _faults(self, manager, status):
         tls, bao = manager.folder / "tls", manager.bao
-        proxy = FaultProxy((bao.host, bao.port()), ca=bao.ca, cert=tls / "server.pem", key=tls / "server.key").start()
-        body = POLICY_ERROR if case == "renew403" else b'{"errors":["internal error"]}'
-        proxy.add("*:sys/leases/renew", "status", status=int(case[5:]), body=body)
-        address = proxy.address
-    if case == "outage":
-        up_at = 15 + 30
-        events = {15: manager.bao.kill, up_at: manager.bao.restart}
+        self.proxy = FaultProxy((bao.host, bao.port()), ca=bao.ca, cert=tls / "server.pem", key=tls / "server.key")
+        self.proxy.start()
+        body = POLICY_ERROR if status == 403 else b'{"errors":["internal error"]}'
+        self.proxy.add("*:sys/leases/renew", "status", status=status, body=body)
+        return self.proxy.address
+
+    def close(self):
+        self.run.stop()
+        if self.proxy:
+            self.proxy.close()
+
+
+def add_static_role(manager, name):
+    manager.postgres.query(f"create role {name} login password '{os.urandom(8).hex()}'")
+    role = {"db_name": "app", "username": name, "rotation_period": f"{STATIC_PERIOD}s"}
+    manager.bao.api("POST", f"database/static-roles/{name}", role)
+
+
+def outages(bao, until):
+    """Kills the manager again and again. Spans of time from when it answers again to the next end."""
+    spans, due = [], time.monotonic() + OUTAGE_AT
+    while due + OUTAGE < until:
+        time.sleep(max(0, due - time.monotonic()))
+        bao.kill()
+        if spans:
+            spans[-1][1] = time.monotonic()
+        time.sleep(OUTAGE)
+        bao.start()
+        favour(bao.pid())
+        spans.append([time.monotonic(), until])
+        due += OUTAGE_EVERY
+    return spans
+
+
+def run_case(manager, agents, case, seconds):
+    """Rows of the table."""
+    favour(manager.bao.pid())
+    favour(manager.work.process("postgres").pid)
     mark = manager.bao.audit_mark()
-    run = Run(agent, manager.folder / f"{agent.name.replace(' ', '-')}-{case}", [("db", path)], address)
-    samples = probe(manager, run, seconds, events)
-    issued = sum(n for (_, p), n in manager.bao.requests(mark).items() if p == path)
-    run.stop()
-    if proxy:
-        proxy.close()
-    after = dead(samples, up_at) if case == "outage" else None
-    return dead(samples), after, issued
+    subjects = [Subject(manager, a, case, i + 1) for i, a in enumerate(agents)]
+    until = time.monotonic() + seconds
+    probes = [Probe(manager, s.run.files[0], until) for s in subjects]
+    for p in probes:
+        p.start()
+    spans = outages(manager.bao, until) if case == "outage" else []
+    for p in probes:
+        p.join()
+    asked = manager.bao.requests(mark)
+    for s, p in zip(subjects, probes, strict=True):
+        after = p.dead(spans)
+        yield [
+            f"{case}, {seconds:.0f} s",
+            s.agent.name,
+            f"{len(p.samples)}",
+            f"{sum(p.dead()):.1f}",
+            f"{p.longest():.1f}",
+            f"{sum(after):.1f} / {max(after):.1f} of {len(after)}" if after else "",
+            f"{asked['read', s.path]}",
+        ]
+        s.close()
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bin-dir", type=pathlib.Path, default=pathlib.Path("build/release/bin"))
     parser.add_argument("--seconds", type=float, default=90)
-    parser.add_argument("cases", nargs="*", default=["steady", "static", "outage", "renew403", "renew500"])
+    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"{' '.join(CASES)} [all]")
     args = parser.parse_args()
-    print(f"| {args.seconds:.0f} s, ttl 20 s / max 60 s; static role: 10 s | agent | dead, s | dead after the manager is back, s | reads of the credential |")
-    print("|---|---|---|---|---|")
-    for case in args.cases:
+    cases = args.cases or CASES
+    for case in cases:
+        if case not in CASES:
+            parser.error(f"no case {case!r}; there are {', '.join(CASES)}")
+    favour()
+    head = ["case", "agent", "logins", "dead, s", "longest, s", "dead after the outages, sum / worst, s", "reads"]
+    print("| " + " | ".join(head) + " |\n|" + "---|" * len(head))
+    for case in cases:
         with Manager() as manager:
-            for agent in (Leasehold(manager, args.bin_dir / "leasehold-agent"), BaoAgent(manager)):
-                total, after, issued = run_case(manager, agent, case, args.seconds)
-                shown = "" if after is None else f"{after:.1f}"
-                print(f"| {case} | {agent.name} | {total:.1f} | {shown} | {issued} |", flush=True)
+            agents = [Leasehold(manager, args.bin_dir / "leasehold-agent"), BaoAgent(manager)]
+            for row in run_case(manager, agents, case, args.seconds):
+                print("| " + " | ".join(row) + " |", flush=True)
+    print(f"\nttl 20 s, max 60 s; static role: every {STATIC_PERIOD} s; load average at the end {load_average()}")
 
 
 if __name__ == "__main__":
