@@ -22,7 +22,8 @@ enum lh_queue_lane { LH_LANE_FIRST, LH_LANE_REFRESH, LH_LANES };
 
 struct lh_queue;
 
-/* Work on key, borrowed until return; lh_queue_done(q, key, ...) ends it, now or later. */
+/* Work on key, borrowed until return; lh_queue_done(q, key, ...) ends it, now or later, in either
+ * case exactly once. */
 typedef void (*lh_queue_work_fn)(void *arg, const char *key);
 
 struct lh_queue_options {
@@ -34,21 +35,25 @@ struct lh_queue_options {
 };
 
 enum lh_queue_result {
-    LH_QUEUE_OK,    /* forget the failures; again after after_ms, if that is over 0 */
+    LH_QUEUE_OK,    /* forget the failures; again after after_ms, if that is over 0, in place of the
+                       time that an earlier done set */
     LH_QUEUE_RETRY, /* again after backoff (5 ms doubling to 5 min, full jitter), not before
                        after_ms */
     LH_QUEUE_GONE   /* forget the key, delays included, unless it was added meanwhile */
 };
 
 int lh_queue_new(const struct lh_queue_options *opts, struct lh_queue **out, struct lh_err *err);
-void lh_queue_free(struct lh_queue *q);
+void lh_queue_free(struct lh_queue *q); /* NULL is a no-op; safe inside work */
 /* Nothing is handed out before (caches must have synced). Stop: what is worked on goes on. */
 void lh_queue_start(struct lh_queue *q);
 void lh_queue_stop(struct lh_queue *q);
 
-/* LH_E_NOMEM only. A key that waits already keeps the better lane. */
+/* LH_E_NOMEM only, and only for a key that the queue does not hold. A key that waits already keeps
+ * the better lane. */
 int lh_queue_add(struct lh_queue *q, const char *key, enum lh_queue_lane lane, struct lh_err *err);
+/* At the latest then; a done does not take it back. */
 int lh_queue_add_after(struct lh_queue *q, const char *key, lh_ms delay, struct lh_err *err);
+/* Never fails. */
 void lh_queue_done(struct lh_queue *q, const char *key, enum lh_queue_result result,
                    lh_ms after_ms);
 size_t lh_queue_depth(const struct lh_queue *q);   /* waiting, delays not included */
