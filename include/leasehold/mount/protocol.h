@@ -27,7 +27,8 @@ enum lh_mount_verb {
     LH_MOUNT_MOUNT = 1,
     /* Takes the mount and the target folder away; what is not there any more is fine. */
     LH_MOUNT_UNMOUNT = 2,
-    /* Every volume mounted by us below the Pods' folder. */
+    /* Every volume mounted by us below the Pods' folder; where there is none, one reply without
+       names. */
     LH_MOUNT_LIST = 3,
     /* The directory of one that is mounted; ENOENT. */
     LH_MOUNT_OPEN = 4,
