@@ -70,9 +70,9 @@ int lh_mount_listen(struct lh_mount_listener *l, int dir, const char *name, int 
     if (listen(fd, BACKLOG) < 0 || fstatat(dir, hidden, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
         renameat(dir, hidden, dir, name) < 0)
         return lh_err_os(err, errno, "make the socket %s", name);
-    *l = (struct lh_mount_listener){.fd = fd, .dir = dir, .dev = st.st_dev, .ino = st.st_ino};
+    *l = (struct lh_mount_listener){
+        .fd = LH_TAKE_FD(fd), .dir = dir, .dev = st.st_dev, .ino = st.st_ino};
     snprintf(l->name, sizeof(l->name), "%s", name);
-    fd = -1;
     return 0;
 }
 

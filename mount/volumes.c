@@ -71,7 +71,7 @@ static int entry_of(struct lh_mount_host *h, int fd, struct lh_mount_entry *out,
 
 static bool is_ours(struct lh_mount_host *h, int fd)
 {
-    struct lh_mount_entry e;
+    struct lh_mount_entry e = {0};
 
     return entry_of(h, fd, &e, NULL) == 0 && e.is_ours;
 }
@@ -112,8 +112,8 @@ int lh_mount_host_open(struct lh_mount_host *h, const char *dir, uid_t uid, stru
     h->noswap = has_noswap();
     h->uid = uid;
     snprintf(h->pods, sizeof(h->pods), "%s/pods", strcmp(real, "/") == 0 ? "" : real);
-    h->root = root;
-    root = mounts = -1;
+    h->mountinfo = LH_TAKE_FD(mounts);
+    h->root = LH_TAKE_FD(root);
     return 0;
 }
 
@@ -230,8 +230,7 @@ static int mount_new(struct lh_mount_host *h, int parent, const char *name, cons
         unlinkat(parent, name, AT_REMOVEDIR);
         return rc;
     }
-    *dir = root;
-    root = -1;
+    *dir = LH_TAKE_FD(root);
     return 0;
 }
 

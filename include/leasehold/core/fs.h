@@ -37,6 +37,14 @@ bool lh_fs_has_failed(void); /* did that call come? */
 void lh_fd_close_ptr_(int *fd);
 #define lh_auto_fd __attribute__((cleanup(lh_fd_close_ptr_)))
 
+/* Moves a descriptor out of a lh_auto_fd local. */
+#define LH_TAKE_FD(fd)                                                                             \
+    ({                                                                                             \
+        int lh_taken_ = (fd);                                                                      \
+        (fd) = -1;                                                                                 \
+        lh_taken_;                                                                                 \
+    })
+
 /* Owned content (NUL-terminated behind *n) of a regular file, at most cap bytes. Errors as
  * lh_secret_read_at. */
 int lh_fs_read_at(int dirfd, const char *name, size_t cap, char **out, size_t *n,
