@@ -4,8 +4,12 @@ name: v1alpha1
 served: true
 storage: true
 additionalPrinterColumns:
+- {name: Ready, type: string, jsonPath: '.status.conditions[?(@.type=="Ready")].status'}
+- {name: Reason, type: string, jsonPath: '.status.conditions[?(@.type=="Ready")].reason'}
 - {name: Address, type: string, jsonPath: ".spec.vault.addresses[0]"}
 - {name: Age, type: date, jsonPath: .metadata.creationTimestamp}
+subresources:
+  status: {}
 schema:
   openAPIV3Schema:
     type: object
@@ -205,4 +209,10 @@ schema:
                   x-kubernetes-list-type: atomic
                   items: {type: string, minLength: 1, maxLength: 1024}
 {{- end }}
+      status:
+        description: What the cluster controller found; written when it changes.
+        type: object
+        properties:
+          observedGeneration: {type: integer, format: int64}
+          conditions: {{- include "leasehold.conditionsSchema" . | nindent 12 }}
 {{- end }}
