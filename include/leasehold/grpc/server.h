@@ -51,7 +51,8 @@ int lh_grpc_server_listen(struct lh_grpc_server *s, int fd, struct lh_err *err);
  * listen are closed here, not unlinked. */
 void lh_grpc_server_drain(struct lh_grpc_server *s, unsigned limit_ms, void (*done)(void *arg),
                           void *arg);
-/* Open calls are cancelled and forgotten; calls not answered yet stay valid until they are. */
+/* Open calls are cancelled and forgotten; calls not answered yet stay valid until they are. Not from
+ * inside a handler or on_cancel; a drain's done may. */
 void lh_grpc_server_free(struct lh_grpc_server *s);
 
 /* Both end the call. message: borrowed until return. text: ASCII or UTF-8, percent-encoded on the
@@ -60,7 +61,8 @@ void lh_grpc_reply(struct lh_grpc_call *call, struct lh_str message);
 void lh_grpc_fail(struct lh_grpc_call *call, enum lh_grpc_status status, const char *text);
 /* Boot time by which the client wants its answer; INT64_MAX: no grpc-timeout was sent. */
 lh_ms lh_grpc_call_deadline(const struct lh_grpc_call *call);
-/* fn(arg) once when the client went away or the deadline passed; never after the answer. */
+/* fn(arg) once when the client went away or the deadline passed; never after the answer. Of a call
+ * that is cancelled already: at once. */
 void lh_grpc_call_on_cancel(struct lh_grpc_call *call, void (*fn)(void *arg), void *arg);
 bool lh_grpc_call_is_cancelled(const struct lh_grpc_call *call);
 
