@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/un.h>
@@ -27,6 +28,7 @@ void lh_grpc_client_calls_add(struct lh_grpc_client_calls *list, struct lh_grpc_
 void lh_grpc_client_calls_remove(struct lh_grpc_client_calls *list,
                                  struct lh_grpc_client_call *call)
 {
+    assert(list); /* for analysers */
     if (call->prev)
         call->prev->next = call->next;
     else
@@ -154,10 +156,8 @@ static void expire(struct lh_grpc_client *c)
 /* Users may do anything from inside, free the client too. */
 static void call_back(struct lh_grpc_client *c)
 {
-    bool freed = false;
-
-    c->freed = &freed;
-    while (!freed && c->ended.first) {
+    c->calling_back = true;
+    while (c->ended.first) {
         struct lh_grpc_client_call *call = c->ended.first;
         struct lh_str message = LH_STR("");
 
@@ -167,8 +167,9 @@ static void call_back(struct lh_grpc_client *c)
         call->done(call->arg, call->status, message, call->status == LH_GRPC_OK ? "" : call->text);
         call_free(call);
     }
-    if (!freed)
-        c->freed = NULL;
+    c->calling_back = false;
+    if (c->doomed)
+        lh_grpc_client_free(c);
 }
 
 static void on_timer(void *arg)
@@ -223,8 +224,6 @@ void lh_grpc_client_free(struct lh_grpc_client *c)
 {
     if (!c)
         return;
-    if (c->freed)
-        *c->freed = true;
     while (c->conns)
         lh_grpc_client_conn_close(c->conns, "");
     end_waiting(c, LH_GRPC_CANCELLED, "");
@@ -234,6 +233,9 @@ void lh_grpc_client_free(struct lh_grpc_client *c)
         lh_grpc_client_calls_remove(&c->ended, call);
         call_free(call);
     }
+    c->doomed = true;
+    if (c->calling_back)
+        return;
     lh_timer_free(c->timer);
     nghttp2_session_callbacks_del(c->callbacks);
     lh_free(c->path);

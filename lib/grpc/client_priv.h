@@ -64,7 +64,7 @@ struct lh_grpc_client {
     struct lh_grpc_client_conn *conns; /* at most one of them takes new calls */
     lh_ms retry_at;                    /* of connecting while WAITING; INT64_MAX: not */
     lh_ms retry_delay;
-    bool *freed; /* not NULL: set by free, for whoever is calling back */
+    bool calling_back, doomed; /* freed from inside: whoever is calling back does it */
 };
 
 /* Connects without waiting, to the client's list. *again: the server's backlog is full. */

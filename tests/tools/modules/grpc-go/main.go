@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// grpc-go is the client, and the server to compare with, that tests and measurements of lib/grpc run: real grpc-go,
+// with bytes for messages. It prints one JSON object a line.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"net"
+	"os"
+	"os/signal"
+	"sort"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/status"
+)
+
+// bytesCodec passes []byte through, under the name that both sides expect.
+type bytesCodec struct{}
+
+func (bytesCodec) Marshal(v any) ([]byte, error) { return *v.(*[]byte), nil }
+func (bytesCodec) Unmarshal(data []byte, v any) error {
+	*v.(*[]byte) = append([]byte(nil), data...)
+	return nil
+}
+func (bytesCodec) Name() string { return "proto" }
+
+func say(v any) {
+	if err := json.NewEncoder(os.Stdout).Encode(v); err != nil {
+		os.Exit(1)
+	}
+}
+
+func dial(path string, options ...grpc.DialOption) *grpc.ClientConn {
+	options = append(options, grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultCallOptions(grpc.ForceCodec(bytesCodec{}), grpc.MaxCallRecvMsgSize(64<<20), grpc.MaxCallSendMsgSize(64<<20)))
+	conn, err := grpc.NewClient("unix:"+path, options...)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	return conn
+}
+
+func invoke(conn *grpc.ClientConn, method string, request []byte, timeout time.Duration) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	var answer []byte
+	err := conn.Invoke(ctx, method, &request, &answer)
+	return answer, err
+}
+
+// call METHOD BYTES TIMEOUT: one call, what came of it.
+func call(conn *grpc.ClientConn, method string, size int, timeout time.Duration) {
+	request := []byte(strings.Repeat("x", size))
+	answer, err := invoke(conn, method, request, timeout)
+	s := status.Convert(err)
+	say(map[string]any{"code": s.Code().String(), "message": s.Message(), "bytes": len(answer),
+		"same": string(answer) == string(request)})
+}
+
+// storm N: calls that the client gives up in flight, then one that must work.
+func storm(conn *grpc.ClientConn, method string, n int) {
+	var wg sync.WaitGroup
+	counts := map[string]int{}
+	var mu sync.Mutex
+	for worker := 0; worker < 50; worker++ {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			for i := 0; i < n/50; i++ {
+				_, err := invoke(conn, method, []byte("storm"), 2*time.Millisecond)
+				mu.Lock()
+				counts[status.Code(err).String()]++
+				mu.Unlock()
+			}
+		}()
+	}
+	wg.Wait()
+	_, err := invoke(conn, "/test.Echo/Echo", []byte("after"), 5*time.Second)
+	say(map[string]any{"codes": counts, "after": status.Code(err).String()})
+}
+
+// load SECONDS WORKERS SIZE: calls one after the other by each worker; latencies in microseconds.
+func load(conn *grpc.ClientConn, method string, seconds float64, workers, size int) {
+	type result struct {
+		took []float64
+		bad  map[string]int
+	}
+	results := make([]result, workers)
+	request := []byte(strings.Repeat("x", size))
+	var wg sync.WaitGroup
+	until := time.Now().Add(time.Duration(seconds * float64(time.Second)))
+	for w := range results {
+		wg.Add(1)
+		go func(r *result) {
+			defer wg.Done()
+			r.bad = map[string]int{}
+			for time.Now().Before(until) {
+				start := time.Now()
+				answer, err := invoke(conn, method, request, 30*time.Second)
+				if err != nil || len(answer) != size {
+					r.bad[status.Convert(err).Code().String()+": "+status.Convert(err).Message()]++
+				}
+				r.took = append(r.took, float64(time.Since(start).Nanoseconds())/1000)
+			}
+		}(&results[w])
+	}
+	wg.Wait()
+	var took []float64
+	bad := map[string]int{}
+	for _, r := range results {
+		took = append(took, r.took...)
+		for text, n := range r.bad {
+			bad[text] += n
+		}
+	}
+	sort.Float64s(took)
+	at := func(q float64) float64 { return took[int(q*float64(len(took)-1))] }
+	say(map[string]any{"calls": len(took), "failed": bad, "p50_us": at(0.5), "p99_us": at(0.99), "max_us": at(1)})
+}
+
+type echoServer struct{}
+
+func handleEcho(_ any, _ context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
+	var request []byte
+	if err := decode(&request); err != nil {
+		return nil, err
+	}
+	if string(request) == "deny" {
+		return nil, status.Error(codes.PermissionDenied, "denied")
+	}
+	return &request, nil
+}
+
+// serve: the same method by a grpc-go server.
+func serve(path string) {
+	listener, err := net.Listen("unix", path)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	server := grpc.NewServer(grpc.ForceServerCodec(bytesCodec{}), grpc.MaxRecvMsgSize(64<<20))
+	server.RegisterService(&grpc.ServiceDesc{ServiceName: "test.Echo", HandlerType: (*any)(nil),
+		Methods: []grpc.MethodDesc{{MethodName: "Echo", Handler: handleEcho}}}, echoServer{})
+	ended := make(chan os.Signal, 1)
+	signal.Notify(ended, syscall.SIGTERM)
+	go func() { <-ended; server.GracefulStop() }()
+	say(map[string]any{"ready": true})
+	if err := server.Serve(listener); err != nil {
+		os.Exit(1)
+	}
+}
+
+func main() {
+	socket := flag.String("socket", "", "path of the UNIX socket")
+	method := flag.String("method", "/test.Echo/Echo", "what is called")
+	size := flag.Int("size", 10, "bytes of a request")
+	timeout := flag.Duration("timeout", 5*time.Second, "of one call")
+	n := flag.Int("n", 4000, "calls of a storm")
+	seconds := flag.Float64("seconds", 1, "how long load or idle lasts")
+	workers := flag.Int("workers", 1, "how many call at a time")
+	authority := flag.String("authority", "", "what :authority says")
+	ping := flag.Duration("ping", 0, "keepalive pings so often, without calls too (10s at least)")
+	flag.Parse()
+	var options []grpc.DialOption
+	if *authority != "" {
+		options = append(options, grpc.WithAuthority(*authority))
+	}
+	if *ping > 0 {
+		options = append(options, grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: *ping, Timeout: 2 * time.Second, PermitWithoutStream: true}))
+	}
+	switch flag.Arg(0) {
+	case "call":
+		call(dial(*socket, options...), *method, *size, *timeout)
+	case "storm":
+		storm(dial(*socket, options...), *method, *n)
+	case "load":
+		load(dial(*socket, options...), *method, *seconds, *workers, *size)
+	case "idle":
+		conn := dial(*socket, options...)
+		call(conn, *method, *size, *timeout)
+		time.Sleep(time.Duration(*seconds * float64(time.Second)))
+		call(conn, *method, *size, *timeout)
+	case "serve":
+		serve(*socket)
+	default:
+		fmt.Fprintln(os.Stderr, "usage: grpc-go --socket PATH [flags] call|storm|load|idle|serve")
+		os.Exit(2)
+	}
+}
