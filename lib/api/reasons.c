@@ -98,8 +98,16 @@ static const struct lh_reason reasons[] = {
       "of a Vault or OpenBao server (a proxy's page, a cut or oversized body).",
       "Look at the manager's log at that time. If a proxy stands between, check that it forwards "
       "to the manager. It is tried again with backoff; the last good secrets stay."),
+    R(MountFailed, "The volume could not be mounted on the node, or unmounted from it.",
+      "The message says what failed. Look at the logs of the container leasehold-mount on that "
+      "node; kubelet tries again by itself."),
     R(NameReserved, "The Pod uses a name that Leasehold needs for its own container or volumes.",
       "Rename what the message names. Names beginning with leasehold- are left to Leasehold."),
+    R(NodeMemoryFull,
+      "The volumes of this node, or of this namespace on it, would need more memory together than "
+      "the platform gives them.",
+      "Mount fewer SecretProjections on one node, or raise node.maxMemory or "
+      "node.maxNamespaceMemory in the chart together with the memory limit of the DaemonSet."),
     R(NotifyFailed, "The new secrets are in place, but telling the application (on-change) failed.",
       "Check the process name and uid (signal), the program (exec) or the URL and its answer "
       "(HTTP) in the agent's log. It is told again at the next change, and retried before."),
@@ -126,6 +134,11 @@ static const struct lh_reason reasons[] = {
       "The Pod is of a kind that an agent cannot serve: Windows, or settings that contradict what "
       "the annotations ask for.",
       "Change the field that the message names, or leave the annotations away."),
+    R(ProjectionNotFound,
+      "A volume names a SecretProjection that is not there in the namespace of its Pod, or is not "
+      "valid.",
+      "Create it, or correct volumeAttributes.projection: it is a plain name in the namespace of "
+      "the Pod. The Pod starts by itself then."),
     R(ProjectionsNotServed,
       "The projections annotation asks for SecretProjection volumes, which this installation does "
       "not serve.",
@@ -157,6 +170,10 @@ static const struct lh_reason reasons[] = {
       "The newest version of the KV secret is deleted or destroyed at the manager. The last good "
       "files stay.",
       "Write a new version, undelete it, or remove the annotation if it is no longer needed."),
+    R(SecretStale,
+      "Nobody has confirmed a published value for longer than staleness.maxAge allows.",
+      "Look for what keeps the manager from answering: the message of the failing refresh is in "
+      "the logs and in /status. Files are refreshed by themselves once it answers."),
     R(Starting, "The first fetch is under way; nothing is published yet.",
       "Wait. If it stays for long, the message says what it waits for."),
     R(StoreAmbiguous,
@@ -192,6 +209,11 @@ static const struct lh_reason reasons[] = {
       "answer in time.",
       "Check the address, DNS, network policies and the manager itself. Recovery is by itself, "
       "within about a second of the first answer; the last good secrets stay."),
+    R(VolumeInvalid,
+      "A CSI volume of csi.leasehold.dev is not written as it must be: it is read-only, inline in "
+      "the Pod, and has one attribute, projection.",
+      "Correct the volume as the message says: `csi: {driver: csi.leasehold.dev, readOnly: true, "
+      "volumeAttributes: {projection: NAME}}`."),
     {NULL, NULL, NULL},
 };
 

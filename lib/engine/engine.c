@@ -74,6 +74,8 @@ int lh_engine_new(const struct lh_engine_options *opts, struct lh_engine **out, 
     e->default_mode = opts->default_mode;
     e->sink = opts->sink;
     e->once = opts->once;
+    e->held = opts->hold;
+    e->on_complete = opts->complete;
     e->on_ready = opts->ready;
     e->on_changed = opts->changed;
     e->on_failed = opts->failed;
@@ -132,6 +134,19 @@ void lh_engine_end(struct lh_engine *e, bool revoke, unsigned limit_ms, void (*d
     e->notify = NULL;
     lh_timer_stop(e->timer);
     lh_session_end(e->session, e->end_revoked, limit_ms, on_ended, e);
+}
+
+void lh_engine_hold(struct lh_engine *e)
+{
+    e->held = true;
+    e->complete_said = false;
+}
+
+void lh_engine_release(struct lh_engine *e)
+{
+    e->held = false;
+    lh_failures_reset(&e->publish_failures);
+    output_try(e);
 }
 
 bool lh_engine_is_ready(const struct lh_engine *e)

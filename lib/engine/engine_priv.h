@@ -28,6 +28,8 @@ struct lh_engine {
     mode_t default_mode;
     struct lh_sink *sink;
     bool once, ended;
+    bool held, complete_said;
+    void (*on_complete)(void *arg);
     void (*on_ready)(void *arg);
     void (*on_changed)(void *arg);
     void (*on_failed)(void *arg, const struct lh_err *err);

@@ -176,3 +176,40 @@ void lh_engine_measure(struct lh_engine *e)
     }
     gauge(e, M_EXPIRED, expired);
 }
+
+static bool is_stale(const struct lh_engine *e, const struct lh_grant_info *g, lh_ms now,
+                     struct lh_engine_freshness *out)
+{
+    lh_ms most = e->projection->max_age_ms, old = most < 0 ? LH_NEVER : g->fresh_at + most;
+
+    out->ends_at = g->ends_at < out->ends_at ? g->ends_at : out->ends_at;
+    if (g->ends_at > now && g->ends_at < out->check_at)
+        out->check_at = g->ends_at;
+    if (old > now && old < out->check_at)
+        out->check_at = old;
+    if (g->gone || g->ends_at <= now) {
+        out->expired++;
+        out->reason = LH_REASON_LeaseExpired;
+        return true;
+    }
+    if (old > now)
+        return false;
+    if (!out->stale)
+        out->reason = LH_REASON_SecretStale;
+    return true;
+}
+
+void lh_engine_freshness(const struct lh_engine *e, struct lh_engine_freshness *out)
+{
+    lh_ms now = lh_clock_now();
+
+    *out = (struct lh_engine_freshness){.ends_at = LH_NEVER, .check_at = LH_NEVER};
+    for (size_t i = 0; i < e->n_items; i++) {
+        const struct item *it = &e->items[i];
+        struct lh_grant_info g;
+
+        lh_grant_info(it->grant, &g);
+        if (g.held && !g.absent && is_stale(e, &g, now, out) && !out->stale)
+            out->stale = it->spec->name;
+    }
+}

@@ -160,6 +160,16 @@ static void remove_stale(struct lh_engine *e)
     }
 }
 
+static bool held(struct lh_engine *e)
+{
+    if (e->held && !e->complete_said) {
+        e->complete_said = true;
+        if (e->on_complete)
+            e->on_complete(e->arg);
+    }
+    return e->held;
+}
+
 void output_try(struct lh_engine *e)
 {
     struct lh_err err = {0};
@@ -172,7 +182,7 @@ void output_try(struct lh_engine *e)
     remove_stale(e);
     /* With nothing but optional items that are absent the empty set is the whole set. */
     if ((e->dirty || !e->ready) && lh_clock_now() >= e->publish_failures.next &&
-        lh_session_set_complete(e->session)) {
+        lh_session_set_complete(e->session) && !held(e)) {
         rc = publish(e, &changed, &err);
         if (rc < 0)
             publish_failed(e, &err);

@@ -88,25 +88,45 @@ static void folder_free(struct lh_sink *self)
     lh_free(f);
 }
 
-int lh_sink_folder(const char *path, gid_t gid, struct lh_sink **out, struct lh_err *err)
+/* Takes dir, also on failure. */
+static int folder_new(int dir, gid_t gid, struct lh_sink **out, struct lh_err *err)
 {
     struct folder *f = lh_calloc(1, sizeof(*f));
     int rc;
 
-    if (!f)
+    if (!f) {
+        close(dir);
         return lh_err_nomem(err);
+    }
     f->base = (struct lh_sink){.publish = folder_publish,
                                .has = folder_has,
                                .clear = folder_clear,
                                .sweep = folder_sweep,
                                .free = folder_free};
-    f->dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    rc = f->dir < 0 ? lh_err_os(err, errno, "open the folder %s for secrets", path)
-                    : lh_publisher_new(f->dir, gid, &f->publisher, err);
+    f->dir = dir;
+    rc = lh_publisher_new(f->dir, gid, &f->publisher, err);
     if (rc < 0) {
         folder_free(&f->base);
         return rc;
     }
     *out = &f->base;
     return 0;
+}
+
+int lh_sink_folder(const char *path, gid_t gid, struct lh_sink **out, struct lh_err *err)
+{
+    int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    if (dir < 0)
+        return lh_err_os(err, errno, "open the folder %s for secrets", path);
+    return folder_new(dir, gid, out, err);
+}
+
+int lh_sink_folder_at(int dirfd, gid_t gid, struct lh_sink **out, struct lh_err *err)
+{
+    int dir = fcntl(dirfd, F_DUPFD_CLOEXEC, 0);
+
+    if (dir < 0)
+        return lh_err_os(err, errno, "duplicate the folder for secrets");
+    return folder_new(dir, gid, out, err);
 }

@@ -46,7 +46,8 @@ int state_open(struct lh_engine *e, const struct lh_engine_options *o, struct lh
     e->state_dir = -1;
     if (!o->state_path || o->once)
         return 0;
-    e->state_dir = open(o->state_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    e->state_dir = openat(o->state_at > 0 ? o->state_at : AT_FDCWD, o->state_path,
+                          O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (e->state_dir < 0)
         return lh_err_os(err, errno, "open the folder %s for state", o->state_path);
     return make_key(e, o->state_key, err);

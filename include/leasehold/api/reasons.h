@@ -31,13 +31,16 @@
     X(LeaseExpired)                                                                                \
     X(LoginFailed)                                                                                 \
     X(ManagerError)                                                                                \
+    X(MountFailed)                                                                                 \
     X(NameReserved)                                                                                \
+    X(NodeMemoryFull)                                                                              \
     X(NotifyFailed)                                                                                \
     X(PathInvalid)                                                                                 \
     X(PathNotAllowed)                                                                              \
     X(PathNotFound)                                                                                \
     X(PermissionDenied)                                                                            \
     X(PodUnsupported)                                                                              \
+    X(ProjectionNotFound)                                                                          \
     X(ProjectionsNotServed)                                                                        \
     X(PublishFailed)                                                                               \
     X(RateLimited)                                                                                 \
@@ -46,6 +49,7 @@
     X(RoleNotAllowed)                                                                              \
     X(Sealed)                                                                                      \
     X(SecretDeleted)                                                                               \
+    X(SecretStale)                                                                                 \
     X(Starting)                                                                                    \
     X(StoreAmbiguous)                                                                              \
     X(StoreInvalid)                                                                                \
@@ -54,7 +58,8 @@
     X(TemplateInvalid)                                                                             \
     X(TokenExpired)                                                                                \
     X(TooLarge)                                                                                    \
-    X(Unreachable)
+    X(Unreachable)                                                                                 \
+    X(VolumeInvalid)
 
 #define LH_REASON_DECLARE(word) extern const char LH_REASON_##word[];
 LH_REASONS(LH_REASON_DECLARE)

@@ -28,12 +28,15 @@ struct lh_engine_options {
     struct lh_sink *sink;                /* borrowed until free */
     const struct lh_notify_spec *notify; /* borrowed; NULL: nobody is told */
     const char *state_path;              /* folder for state over a restart; NULL: none */
+    int state_at;                        /* descriptor that state_path is relative to; 0: none */
     const char *state_key;               /* binds the state (Pod UID) */
     bool once;                           /* fetch, publish, end: nothing is renewed */
+    bool hold;                           /* as lh_engine_hold(), from the start */
     unsigned parallel; /* secrets asked for at a time, 0: all; each costs a connection */
     /* Events, all optional, from the loop. */
-    void (*ready)(void *arg);   /* first publication done */
-    void (*changed)(void *arg); /* a later publication done (after notify was started) */
+    void (*complete)(void *arg); /* held, and there is a whole set to publish */
+    void (*ready)(void *arg);    /* first publication done */
+    void (*changed)(void *arg);  /* a later publication done (after notify was started) */
     void (*failed)(void *arg, const struct lh_err *err); /* something failed; it is tried again */
     void *arg;
 };
@@ -46,7 +49,23 @@ void lh_engine_end(struct lh_engine *e, bool revoke, unsigned limit_ms, void (*d
                    void *arg);
 void lh_engine_free(struct lh_engine *e);
 
+/* Held, everything goes on but publication, until the release: the files are not there yet, or are
+ * somebody else's by now. */
+void lh_engine_hold(struct lh_engine *e);
+void lh_engine_release(struct lh_engine *e);
+
 bool lh_engine_is_ready(const struct lh_engine *e);
+
+/* Is what is published still of use? Only a credential that is dead as far as is known, or a value
+ * that nobody confirmed for longer than maxAge, makes it stale; a refresh that fails does not. */
+struct lh_engine_freshness {
+    const char *stale; /* name of an item that is; borrowed; NULL: all are fresh */
+    const char *reason;
+    unsigned expired; /* credentials published that are dead */
+    lh_ms ends_at;    /* when the first of them ends; LH_NEVER */
+    lh_ms check_at;   /* when the answer may be another by itself; LH_NEVER */
+};
+void lh_engine_freshness(const struct lh_engine *e, struct lh_engine_freshness *out);
 /* The one-line cause while not ready, or of the latest trouble: reason, store, path, text. Empty
  * when all is well. */
 void lh_engine_cause(const struct lh_engine *e, struct lh_buf *out);

@@ -22,5 +22,7 @@ struct lh_sink {
 
 /* A folder that exists; gid -1: as created. */
 int lh_sink_folder(const char *path, gid_t gid, struct lh_sink **out, struct lh_err *err);
+/* The same by a descriptor, which is duplicated. */
+int lh_sink_folder_at(int dirfd, gid_t gid, struct lh_sink **out, struct lh_err *err);
 
 #endif
