@@ -29,6 +29,7 @@ static void watch_free(struct lh_watch *w)
     lh_free(w->namespace_);
     lh_free(w->name);
     lh_free(w->labels);
+    lh_free(w->fields);
     lh_free(w->rv);
     lh_free(w->page);
     lh_free(w->page_rv);
@@ -56,6 +57,8 @@ static int copy_options(struct lh_watch *w, const struct lh_watch_options *o, st
         rc = watch_set_text(&w->name, o->res.name, err);
     if (rc == 0)
         rc = watch_set_text(&w->labels, o->label_selector, err);
+    if (rc == 0)
+        rc = watch_set_text(&w->fields, o->field_selector, err);
     return rc;
 }
 
@@ -382,6 +385,8 @@ static void put_selectors(const struct lh_watch *w, struct lh_buf *q)
 
     if (w->labels)
         kube_put_query(q, "labelSelector", w->labels);
+    if (w->fields && !w->name)
+        kube_put_query(q, "fieldSelector", w->fields);
     if (!w->name)
         return;
     by_name = lh_asprintf("metadata.name=%s", w->name);

@@ -38,7 +38,7 @@ struct lh_watch {
     struct lh_kube *k;
     lh_watch_fn fn;
     void *arg;
-    char *group, *version, *resource, *namespace_, *name, *labels;
+    char *group, *version, *resource, *namespace_, *name, *labels, *fields;
     bool metadata_only;
     size_t max_object;
 

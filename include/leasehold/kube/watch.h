@@ -27,6 +27,7 @@ typedef void (*lh_watch_fn)(void *arg, enum lh_watch_event ev, const char *key, 
 struct lh_watch_options {
     struct lh_kube_resource res; /* name NULL; with name set, one object by field selector */
     const char *label_selector;
+    const char *field_selector; /* "spec.nodeName=a"; not with res.name */
     bool metadata_only; /* PartialObjectMetadata */
     size_t max_object;  /* 0: 2 MiB */
 };
