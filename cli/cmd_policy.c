@@ -91,7 +91,8 @@ static int each_pod(struct run *r, const struct cli_object *o, const struct lh_p
 
     rc = lh_inject_plan(&r->world.w, pod, r->o->namespace_, &plan, &ps, err);
     say(r, o, pod, &ps);
-    if (rc == 0 && plan) {
+    /* Volumes of SecretProjections are asked for by those, not by the Pod. */
+    if (rc == 0 && plan && plan->cfg) {
         const struct lh_agentcfg *c = plan->cfg;
         const struct lh_subject who = {c->cluster, c->namespace_, c->service_account};
 

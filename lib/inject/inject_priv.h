@@ -50,6 +50,8 @@ typedef void (*target_fn)(void *arg, const struct target *t);
  */
 void each_target(const lh_json *spec, char *const *chosen, const char *after, target_fn fn,
                  void *arg);
+/* Every container that is chosen, wherever it stands: volumes are there before any of them. */
+void each_chosen(const lh_json *spec, char *const *chosen, target_fn fn, void *arg);
 
 struct identity {
     bool any;         /* is there a target at all? */
@@ -71,10 +73,10 @@ struct draft {
     bool off, on, any_ours, nomem;
     bool store_given, store_cluster_scoped, store_any_kind;
     char *store, *mount_path, *after, *role, *image;
-    char **containers;
+    char **containers, **projections;
     int64_t cpu_milli, memory_bytes, size_bytes, start_timeout_ms; /* 0: not given */
     int metrics_port;                                              /* -1: not given */
-    size_t n_secrets, n_projections;
+    size_t n_secrets, n_projections; /* annotations that ask for some */
 };
 void draft_done(struct draft *d);
 void draft_read(struct draft *d, const lh_json *annotations);
@@ -95,6 +97,16 @@ lh_json *shape_agent(const struct lh_inject_plan *p, const lh_json *spec, const 
 /* [{...}] in order. */
 lh_json *shape_volumes(const struct lh_inject_plan *p);
 lh_json *shape_mount(const struct lh_inject_plan *p);
+/* volumes.c: SecretProjections as volumes. */
+void volumes_check(const struct lh_inject_plan *p, const struct lh_pod_at *pod,
+                   struct lh_problems *problems);
+int volumes_push(const struct lh_inject_plan *p, lh_json *volumes);
+/* The i-th one's mount; target: in whose container. */
+lh_json *volumes_mount(const struct lh_inject_plan *p, size_t i);
+/* Mounts of the agent that only make the folders on which the application's are put: in its own
+ * container the files' volume is read-only. */
+int volumes_push_places(const struct lh_inject_plan *p, lh_json *mounts);
+
 /* Is want in have: every member of want with its value; lists of things with a name (or mountPath)
  * by that, others element by element. */
 bool shape_holds(const lh_json *have, const lh_json *want);

@@ -57,16 +57,16 @@ static bool has_list(const lh_json *obj, const char *name)
 
 static void annotations(struct patch *p)
 {
-    const struct lh_store *s = p->plan->cfg->store;
+    const struct lh_store *s = p->plan->cfg ? p->plan->cfg->store : NULL;
     lh_auto_free char *generation =
-        lh_asprintf("%s/%s:%lld", lh_store_kind(s), s->name, (long long)s->generation);
+        s ? lh_asprintf("%s/%s:%lld", lh_store_kind(s), s->name, (long long)s->generation) : NULL;
     const struct {
         const char *name, *value;
     } want[] = {{LH_ANNOTATION_PREFIX "status", "injected"},
                 {LH_ANNOTATION_PREFIX "store-generation", generation}};
     const lh_json *have = lh_json_get(p->pod->metadata, "annotations");
 
-    for (size_t i = 0; i < LH_ARRAY_LEN(want); i++) {
+    for (size_t i = 0; i < (s ? LH_ARRAY_LEN(want) : 1); i++) {
         const char *now = lh_json_get_z(have, want[i].name);
 
         if (!want[i].value) {
@@ -117,21 +117,71 @@ static int mount_index(const lh_json *mounts, const char *path)
     return -1;
 }
 
+/* What one container lacks of the mounts in want, which is consumed. */
+static void mount_all(struct patch *p, const struct target *t, lh_json *want)
+{
+    const lh_json *have = lh_json_get(t->container, "volumeMounts");
+    lh_auto_json lh_json *all = want;
+
+    if (!want) {
+        p->nomem = true;
+        return;
+    }
+    if (!has_list(t->container, "volumeMounts")) {
+        if (lh_json_len(want))
+            op(p, "add", LH_TAKE_PTR(all), "/spec/%s/%zu/volumeMounts", t->list, t->index);
+        return;
+    }
+    for (size_t i = 0; i < lh_json_len(want); i++) {
+        lh_json *one = lh_json_ref(lh_json_mut(lh_json_at(want, i)));
+        int at = mount_index(have, lh_json_get_z(one, "mountPath"));
+
+        if (at < 0)
+            op(p, "add", one, "/spec/%s/%zu/volumeMounts/-", t->list, t->index);
+        else if (!shape_holds(lh_json_at(have, (size_t)at), one))
+            op(p, "replace", one, "/spec/%s/%zu/volumeMounts/%d", t->list, t->index, at);
+        else
+            lh_json_unref(one);
+    }
+}
+
+struct same_target {
+    const struct target *t;
+    bool found;
+};
+
+static void is_same(void *arg, const struct target *t)
+{
+    struct same_target *s = arg;
+
+    s->found = s->found || t->container == s->t->container;
+}
+
+/* The agent's files where the container comes after it; volumes of SecretProjections anyway. */
 static void mount_into(void *arg, const struct target *t)
 {
+    const struct lh_inject_plan *plan = ((struct patch *)arg)->plan;
+    lh_auto_json lh_json *want = lh_json_new_array();
+    struct same_target s = {.t = t};
     struct patch *p = arg;
-    const lh_json *have = lh_json_get(t->container, "volumeMounts");
-    lh_json *want = shape_mount(p->plan);
-    int at = mount_index(have, p->plan->cfg->mount_path);
 
-    if (!has_list(t->container, "volumeMounts"))
-        op(p, "add", array_of(want), "/spec/%s/%zu/volumeMounts", t->list, t->index);
-    else if (at < 0)
-        op(p, "add", want, "/spec/%s/%zu/volumeMounts/-", t->list, t->index);
-    else if (!want || !shape_holds(lh_json_at(have, (size_t)at), want))
-        op(p, "replace", want, "/spec/%s/%zu/volumeMounts/%d", t->list, t->index, at);
-    else
-        lh_json_unref(want);
+    if (plan->cfg)
+        each_target(p->pod->spec, plan->containers, plan->after, is_same, &s);
+    if (s.found) {
+        lh_json *files = shape_mount(plan);
+
+        if (!want || !files || lh_json_push(want, files) < 0)
+            p->nomem = true;
+        if (!want)
+            lh_json_unref(files);
+    }
+    for (size_t i = 0; want && plan->projections && plan->projections[i]; i++) {
+        lh_json *one = volumes_mount(plan, i);
+
+        if (!one || lh_json_push(want, one) < 0)
+            p->nomem = true;
+    }
+    mount_all(p, t, LH_TAKE_PTR(want));
 }
 
 /* Last of all, since indexes of init containers move with it. */
@@ -221,14 +271,16 @@ int lh_inject_patch(const struct lh_inject_plan *plan, const struct lh_pod_at *p
     struct patch p = {.plan = plan, .pod = pod};
     lh_auto_json lh_json *ops = lh_json_new_array();
     lh_auto_buf struct lh_buf config;
-    bool ok;
-    int rc;
+    bool ok = true;
+    int rc = 0;
 
     lh_buf_init(&config, (size_t)LH_AGENTCFG_MAX + 1);
     if (!ops)
         return lh_err_nomem(err);
-    lh_buf_reserve(&config, 4096);
-    rc = config_of(plan, &config, problems, &ok, err);
+    if (plan->cfg)
+        lh_buf_reserve(&config, 4096);
+    if (plan->cfg)
+        rc = config_of(plan, &config, problems, &ok, err);
     if (rc < 0)
         return rc;
     if (!ok) {
@@ -238,10 +290,12 @@ int lh_inject_patch(const struct lh_inject_plan *plan, const struct lh_pod_at *p
     p.ops = ops;
     annotations(&p);
     share_processes(&p);
-    pull_secrets(&p);
+    if (plan->cfg)
+        pull_secrets(&p);
     volumes(&p);
-    each_target(pod->spec, plan->containers, plan->after, mount_into, &p);
-    agent(&p, lh_buf_peek(&config).p);
+    each_chosen(pod->spec, plan->containers, mount_into, &p);
+    if (plan->cfg)
+        agent(&p, lh_buf_peek(&config).p);
     if (p.nomem)
         return lh_err_nomem(err);
     *out = LH_TAKE_PTR(ops);

@@ -22,6 +22,8 @@ void lh_inject_plan_free(struct lh_inject_plan *p)
         return;
     lh_agentcfg_free(p->cfg);
     lh_strv_free(p->containers);
+    lh_strv_free(p->projections);
+    lh_free(p->mount_path);
     lh_free(p->after);
     lh_free(p->image);
     lh_free(p);
@@ -121,7 +123,10 @@ static void check_containers(struct build *b)
         struct seen s = {b->plan->containers[i], false};
         const char *near;
 
-        each_target(spec, b->plan->containers, b->plan->after, look_for, &s);
+        if (b->plan->cfg)
+            each_target(spec, b->plan->containers, b->plan->after, look_for, &s);
+        else
+            each_chosen(spec, b->plan->containers, look_for, &s);
         if (s.found)
             continue;
         if (has_container(spec, "initContainers", s.name)) {
@@ -342,7 +347,7 @@ static int cfg_fill(struct lh_agentcfg *c, struct draft *d, struct lh_store *s,
     d->notify = (struct lh_notify_spec){.kind = LH_NOTIFY_NONE};
     c->projection->name = lh_strdup("annotations");
     c->projection->role = LH_TAKE_PTR(d->role);
-    c->mount_path = d->mount_path ? LH_TAKE_PTR(d->mount_path) : lh_strdup(LH_MOUNT_PATH);
+    c->mount_path = lh_strdup(d->mount_path ? d->mount_path : LH_MOUNT_PATH);
     c->metrics_port = d->metrics_port >= 0 ? d->metrics_port : policy->agent_metrics_port;
     if (c->mode == LH_AGENT_INIT)
         c->metrics_port = 0;
@@ -364,6 +369,8 @@ static int plan_fill(struct lh_inject_plan *p, struct draft *d, struct lh_err *e
 
     p->policy = policy;
     p->containers = LH_TAKE_PTR(d->containers);
+    p->projections = LH_TAKE_PTR(d->projections);
+    p->mount_path = lh_strdup(d->mount_path ? d->mount_path : LH_MOUNT_PATH);
     p->after = LH_TAKE_PTR(d->after);
     p->image = d->image ? LH_TAKE_PTR(d->image) : lh_strdup(policy->agent_image);
     p->cpu_milli = d->cpu_milli ? d->cpu_milli : policy->agent_cpu_milli;
@@ -371,7 +378,23 @@ static int plan_fill(struct lh_inject_plan *p, struct draft *d, struct lh_err *e
     p->memory_given = d->memory_bytes != 0;
     p->memory_bytes = p->memory_given ? d->memory_bytes : p->size_bytes + MEMORY_ABOVE;
     p->start_timeout_ms = d->start_timeout_ms;
-    return p->image ? 0 : lh_err_nomem(err);
+    return p->image && p->mount_path ? 0 : lh_err_nomem(err);
+}
+
+/* Volumes alone: no agent, no store, no files of ours. */
+static int build_volumes(struct build *b, struct draft *d, struct lh_err *err)
+{
+    int rc;
+
+    b->plan = lh_calloc(1, sizeof(*b->plan));
+    if (!b->plan)
+        return lh_err_nomem(err);
+    rc = plan_fill(b->plan, d, err);
+    if (rc < 0)
+        return rc;
+    check_containers(b);
+    volumes_check(b->plan, b->pod, b->problems);
+    return 0;
 }
 
 static int build(struct build *b, struct draft *d, struct lh_store *s,
@@ -392,6 +415,7 @@ static int build(struct build *b, struct draft *d, struct lh_store *s,
     identity_of(b->pod->spec, b->plan->containers, b->plan->after, &b->id);
     b->plan->cfg->default_mode = b->id.shared_uid || b->id.fs_group ? 0440 : 0444;
     check_pod(b);
+    volumes_check(b->plan, b->pod, b->problems);
     return 0;
 }
 
@@ -433,6 +457,8 @@ int lh_inject_plan(const struct lh_inject_world *w, const struct lh_pod_at *pod,
     draft_read(&d, lh_json_get(pod->metadata, "annotations"));
     if (!d.nomem && !d.off && d.n_secrets)
         rc = judge(w, pod, namespace_, &d, &b, err);
+    else if (!d.nomem && !d.off && d.projections)
+        rc = build_volumes(&b, &d, err);
     if (rc == 0 && (d.nomem || problems->nomem))
         rc = lh_err_nomem(err);
     draft_done(&d);

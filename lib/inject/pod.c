@@ -226,6 +226,23 @@ void each_target(const lh_json *spec, char *const *chosen, const char *after, ta
     }
 }
 
+void each_chosen(const lh_json *spec, char *const *chosen, target_fn fn, void *arg)
+{
+    static const char *const lists[] = {"containers", "initContainers"};
+
+    for (size_t l = 0; l < LH_ARRAY_LEN(lists); l++) {
+        const lh_json *list = lh_json_get(spec, lists[l]);
+
+        for (size_t i = 0; i < lh_json_len(list); i++) {
+            const lh_json *c = lh_json_at(list, i);
+            const char *name = lh_json_get_z(c, "name");
+
+            if (name && strcmp(name, LH_CONTAINER) != 0 && is_chosen(chosen, name))
+                fn(arg, &(struct target){lists[l], i, c, name});
+        }
+    }
+}
+
 struct identity_walk {
     const lh_json *spec;
     struct identity *out;

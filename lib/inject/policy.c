@@ -185,13 +185,16 @@ static int block_parse(const struct lh_at *at, const lh_json *obj, struct lh_pol
                        struct lh_err *err)
 {
     static const char *const known[] = {
-        "clusterName", "unknownAnnotations", "addresses", "images", "roles", "paths", "maxCPU",
-        "agent",       "maxMemory",          "maxSize",   NULL};
+        "clusterName", "unknownAnnotations", "projections", "addresses", "images", "roles", "paths",
+        "maxCPU",      "maxMemory",          "maxSize",     "agent",     NULL};
     const struct lh_at at_cluster = LH_AT_NAME(at, "clusterName");
     const lh_json *agent = NULL;
+    bool projections = true;
     int word = 0, rc;
 
     rc = lh_field_known(at, obj, known, err);
+    if (rc == 0)
+        rc = lh_field_bool(at, obj, "projections", &projections, err);
     if (rc == 0)
         rc = text_field(at, obj, "clusterName", &p->cluster_name, err);
     if (rc == 0 && p->cluster_name && !lh_str_is_dns_subdomain(lh_str(p->cluster_name)))
@@ -217,6 +220,7 @@ static int block_parse(const struct lh_at *at, const lh_json *obj, struct lh_pol
     if (rc == 0 && agent)
         rc = agent_parse(&LH_AT_NAME(at, "agent"), agent, p, err);
     p->warn_unknown = word == 1;
+    p->no_projections = !projections;
     return rc;
 }
 

@@ -25,6 +25,7 @@ void draft_done(struct draft *d)
     lh_free(d->role);
     lh_free(d->image);
     lh_strv_free(d->containers);
+    lh_strv_free(d->projections);
     *d = (struct draft){0};
 }
 

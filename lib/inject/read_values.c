@@ -268,13 +268,35 @@ static void read_agent(struct draft *d, const char *name, const char *value, con
 static void read_projections(struct draft *d, const char *name, const char *value,
                              const char *where)
 {
+    struct lh_str rest = lh_str(value), one;
+    bool more = true;
+
     (void)name;
-    (void)value;
     d->n_projections++;
-    problem_add(d->problems, where, LH_REASON_ProjectionsNotServed, true,
-                "SecretProjection volumes are not served by this version; name the secrets with "
-                "%ssecret.NAME",
-                LH_ANNOTATION_PREFIX);
+    if (d->world->policy->no_projections) {
+        problem_add(d->problems, where, LH_REASON_ProjectionsNotServed, true,
+                    "the platform runs no driver for SecretProjection volumes; name the secrets "
+                    "with %ssecret.NAME",
+                    LH_ANNOTATION_PREFIX);
+        return;
+    }
+    for (size_t n = 0; more; n++) {
+        lh_auto_free char *copy = NULL;
+
+        more = lh_str_cut(rest, ',', &one, &rest);
+        one = lh_str_trim(one);
+        if (!lh_str_is_dns_subdomain(one) || n >= LH_PROJECTIONS_MAX) {
+            bad(d, where, "must be names of SecretProjections, at most 32, with commas in between");
+            return;
+        }
+        copy = lh_str_dup(one);
+        if (copy && d->projections && lh_strv_has(d->projections, copy)) {
+            bad(d, where, "must name each SecretProjection once");
+            return;
+        }
+        if (!copy || lh_strv_push(&d->projections, copy, NULL) < 0)
+            d->nomem = true;
+    }
 }
 
 static const char *mount_path_problem(const char *path)

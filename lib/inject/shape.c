@@ -149,8 +149,9 @@ lh_json *shape_mount(const struct lh_inject_plan *p)
     return mount(LH_VOLUME_SECRETS, p->cfg->mount_path, true);
 }
 
-static lh_json *mounts(const struct lh_agentcfg *c)
+static lh_json *mounts(const struct lh_inject_plan *p)
 {
+    const struct lh_agentcfg *c = p->cfg;
     lh_auto_json lh_json *a = lh_json_new_array();
 
     if (!a || push(a, mount(LH_VOLUME_SECRETS, c->mount_path, false)) < 0)
@@ -167,6 +168,8 @@ static lh_json *mounts(const struct lh_agentcfg *c)
     if (c->credential_path && push(a, mount(LH_VOLUME_CREDENTIAL, c->credential_path, true)) < 0)
         return NULL;
     if (c->ca_path && push(a, mount(LH_VOLUME_CA, c->ca_path, true)) < 0)
+        return NULL;
+    if (volumes_push_places(p, a) < 0)
         return NULL;
     return LH_TAKE_PTR(a);
 }
@@ -228,7 +231,7 @@ lh_json *shape_agent(const struct lh_inject_plan *p, const lh_json *spec, const 
         (put_z(o, "restartPolicy", "Always") < 0 || put(o, "startupProbe", startup_probe(p)) < 0))
         return NULL;
     if (put_z(o, "terminationMessagePolicy", "FallbackToLogsOnError") < 0 ||
-        put(o, "securityContext", security(p, spec)) < 0 || put(o, "volumeMounts", mounts(c)) < 0)
+        put(o, "securityContext", security(p, spec)) < 0 || put(o, "volumeMounts", mounts(p)) < 0)
         return NULL;
     return LH_TAKE_PTR(o);
 }
@@ -293,11 +296,15 @@ static lh_json *ca_volume(const struct lh_secret_ref *ref)
 
 lh_json *shape_volumes(const struct lh_inject_plan *p)
 {
-    const struct lh_store_vault *v = &p->cfg->store->vault;
     const struct lh_agentcfg *c = p->cfg;
+    const struct lh_store_vault *v = c ? &c->store->vault : NULL;
     lh_auto_json lh_json *a = lh_json_new_array();
 
-    if (!a || push(a, memory_volume(LH_VOLUME_SECRETS, p->size_bytes)) < 0)
+    if (!a || volumes_push(p, a) < 0)
+        return NULL;
+    if (!c)
+        return LH_TAKE_PTR(a);
+    if (push(a, memory_volume(LH_VOLUME_SECRETS, p->size_bytes)) < 0)
         return NULL;
     if (c->state_path && push(a, memory_volume(LH_VOLUME_STATE, STATE_SIZE)) < 0)
         return NULL;

@@ -20,6 +20,9 @@
 #define LH_VOLUME_TOKEN      "leasehold-token"
 #define LH_VOLUME_CA         "leasehold-ca"
 #define LH_VOLUME_CREDENTIAL "leasehold-credential"
+#define LH_VOLUME_PROJECTION "leasehold-projection-" /* and its place in the annotation */
+#define LH_CSI_DRIVER        "csi.leasehold.dev"
+#define LH_PROJECTIONS_MAX   32
 #define LH_AGENT_BINARY      "/leasehold-agent" /* in the agent's image */
 #define LH_AGENT_UID         65532              /* the image's numeric user and group */
 #define LH_MOUNT_PATH        "/run/secrets/leasehold"
@@ -94,9 +97,11 @@ const char *lh_pod_namespace(const struct lh_pod_at *pod, const char *namespace_
 
 /* What is to be injected. Free with lh_inject_plan_free. */
 struct lh_inject_plan {
-    struct lh_agentcfg *cfg; /* store, projection, notify, mode, paths, ports */
-    char **containers;       /* as chosen, NULL-terminated; NULL: all */
-    char *after;             /* NULL: none */
+    struct lh_agentcfg *cfg; /* store, projection, notify, mode, paths, ports; NULL: no agent */
+    char **projections;      /* SecretProjections mounted by CSI, NULL-terminated; NULL: none */
+    char *mount_path;
+    char **containers; /* as chosen, NULL-terminated; NULL: all */
+    char *after;       /* NULL: none */
     char *image;
     const struct lh_policy *policy; /* borrowed */
     int64_t cpu_milli, memory_bytes, size_bytes;

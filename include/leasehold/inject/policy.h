@@ -12,6 +12,7 @@
  *   images: ["r.example/a@sha256:*"]  what the image annotation may name, by digest
  *   roles: [], paths: []            patterns that hold for every store; left out: no further limit
  *   maxCPU: 500m, maxMemory: 128Mi, maxSize: 64Mi
+ *   projections: true               false: the node's CSI driver is not installed
  *   agent: {image, imagePullPolicy, imagePullSecrets: [], cpu, metricsPort, logLevel}
  */
 #include <stdbool.h>
@@ -23,6 +24,7 @@
 struct lh_policy {
     char *cluster_name; /* NULL: none */
     bool warn_unknown;
+    bool no_projections;
     char **addresses, **images, **roles, **paths; /* NULL-terminated, or NULL: none given */
     int64_t max_cpu_milli, max_memory_bytes, max_size_bytes;
     char *agent_image, *pull_policy; /* pull_policy NULL: left to the API server */

@@ -119,9 +119,36 @@ static const struct row {
     {"inject without a secret", "shop", P "inject: \"true\"", WEB, NULL,
      "deny " P "inject: AnnotationInvalid: injection is asked for and no secret named; add " P
      "secret.NAME." SEE("AnnotationInvalid")},
-    {"projections", "shop", P "projections: a", WEB, NULL,
-     "deny " P "projections: ProjectionsNotServed: SecretProjection volumes are not served by "
-     "this version; name the secrets with " P "secret.NAME." SEE("ProjectionsNotServed")},
+    {"projections of a platform without the driver", "shop", P "projections: a", WEB,
+     "projections: false",
+     "deny " P "projections: ProjectionsNotServed: the platform runs no driver for "
+     "SecretProjection volumes; name the secrets with " P
+     "secret.NAME." SEE("ProjectionsNotServed")},
+    {"a projection of no possible name", "shop", P "projections: \"a,B\"", WEB, NULL,
+     "deny " P "projections: AnnotationInvalid: must be names of SecretProjections, at most 32, "
+     "with commas in between." SEE("AnnotationInvalid")},
+    {"a projection twice", "shop", P "projections: \"a, a\"", WEB, NULL,
+     "deny " P "projections: AnnotationInvalid: must name each SecretProjection "
+     "once." SEE("AnnotationInvalid")},
+    {"a projection where a secret's files are", "shop", DB ", " P "projections: db", WEB, NULL,
+     "deny " P "projections: FileConflict: the files of " P "secret.db are where SecretProjection "
+     "\"db\" is to be mounted; call one of them differently." SEE("FileConflict")},
+    {"a container's own mount in the way", "shop", P "projections: db",
+     "{containers: [{name: web, image: a, volumeMounts: [{name: own, mountPath: "
+     "/run/secrets/leasehold/db}]}]}",
+     NULL,
+     "deny " P "projections: FileConflict: container \"web\" already mounts \"own\" at "
+     "/run/secrets/leasehold/db." SEE("FileConflict")},
+    {"a volume of our name", "shop", P "projections: db",
+     "{containers: [{name: web, image: a}], volumes: [{name: leasehold-projection-0, emptyDir: "
+     "{}}]}",
+     NULL,
+     "deny " P "projections: NameReserved: the Pod has a volume \"leasehold-projection-0\" of its "
+     "own, a name that is ours." SEE("NameReserved")},
+    {"a projection for a container that is not there", "shop",
+     P "projections: db, " P "containers: webb", WEB, NULL,
+     "deny " P "containers: AnnotationInvalid: the Pod has no container \"webb\"; the nearest is "
+     "\"web\"." SEE("AnnotationInvalid")},
 
     /* Which store. */
     {"a store by name", "shop", DB ", " P "store: vault", WEB, NULL, ""},
