@@ -40,7 +40,7 @@ bool controller_parse(const struct lh_opt_set *set, const char *description,
                       const struct controller_common *common, struct lh_conf **conf, int *status)
 {
     const char *const *args = NULL;
-    enum lh_log_level level;
+    enum lh_log_level level = LH_LOG_INFO;
     struct lh_err err = {0};
     int rc = lh_conf_parse(set, argc, argv, NULL, target, conf, &args, &err);
 

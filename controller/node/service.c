@@ -147,7 +147,7 @@ static void publish(void *arg, struct lh_grpc_call *call, struct lh_str request)
     static const char method[] = "NodePublishVolume";
     const struct node_service *s = arg;
     struct csi_publish p = {0};
-    struct node_request r;
+    struct node_request r = {0};
     struct volume *v = NULL;
     struct lh_err err = {0};
     int rc = csi_decode_publish(request, &p, &err);

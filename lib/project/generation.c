@@ -36,16 +36,41 @@ static int set_owner_and_mode(const struct lh_publisher *p, int fd, mode_t mode,
     return 0;
 }
 
+/* A folder below a setgid one inherits group and setgid, which a chmod by somebody outside of that
+ * group would take away again, and with it the group of what is made inside. */
+static int set_folder_mode(const struct lh_publisher *p, int fd, const char *what,
+                           struct lh_err *err)
+{
+    struct stat st;
+
+    if (lh_fs->fstatat(fd, "", &st, AT_EMPTY_PATH) < 0)
+        return lh_err_os(err, errno, "stat %s", what);
+    if (p->gid == (gid_t)-1 && (st.st_mode & 07777) == (FOLDER_MODE | S_ISGID))
+        return 0;
+    return set_owner_and_mode(p, fd, FOLDER_MODE, what, err);
+}
+
+/* The mode that a setgid parent leaves us no chance to set later must be right from the start. */
+static int make_dir(int dir, const char *name)
+{
+    mode_t before = umask(0777 & ~FOLDER_MODE);
+    int rc = lh_fs->mkdirat(dir, name, FOLDER_MODE), os = errno;
+
+    umask(before);
+    errno = os;
+    return rc;
+}
+
 static int make_folder(const struct lh_publisher *p, int dir, const char *name, struct lh_err *err)
 {
     lh_auto_fd int fd = -1;
 
-    if (lh_fs->mkdirat(dir, name, 0700) < 0)
+    if (make_dir(dir, name) < 0)
         return errno == EEXIST ? 0 : lh_pub_os_err(err, errno, "make the folder", name);
     fd = lh_fs->openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
     if (fd < 0)
         return lh_err_os(err, errno, "open %s", name);
-    return set_owner_and_mode(p, fd, FOLDER_MODE, name, err);
+    return set_folder_mode(p, fd, name, err);
 }
 
 static int make_parents(const struct lh_publisher *p, int gen, const char *path, struct lh_err *err)
@@ -100,7 +125,7 @@ static int make_generation(const struct lh_publisher *p, char name[LH_PUB_NAME_B
 {
     for (int tries = 0; tries < 8; tries++) {
         make_name(name);
-        if (lh_fs->mkdirat(p->dir, name, 0700) == 0)
+        if (make_dir(p->dir, name) == 0)
             return 0;
         if (errno != EEXIST)
             break;
@@ -120,7 +145,7 @@ int lh_pub_generation_write(const struct lh_publisher *p, const struct lh_pub_fi
     gen = lh_fs->openat(p->dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
     if (gen < 0)
         return lh_err_os(err, errno, "open %s", name);
-    rc = set_owner_and_mode(p, gen, FOLDER_MODE, name, err);
+    rc = set_folder_mode(p, gen, name, err);
     for (size_t i = 0; rc == 0 && i < n; i++)
         rc = write_file(p, gen, &files[i], err);
     return rc;

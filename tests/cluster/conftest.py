@@ -37,6 +37,17 @@ def tenant(request, product):
 
 
 @pytest.fixture
+def node(product):
+    """The driver on node a: a volumes.Node."""
+    from volumes import Node
+
+    found = Node(product.cluster)
+    if not found.is_installed():
+        pytest.skip("the chart's default leaves the node's driver out (node.enabled)")
+    return found
+
+
+@pytest.fixture
 def database_role(product):
     """database_role(name, ttl, max_ttl) makes a role of dynamic users and returns its path."""
     from provision import add_database_role
