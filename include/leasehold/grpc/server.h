@@ -51,8 +51,8 @@ int lh_grpc_server_listen(struct lh_grpc_server *s, int fd, struct lh_err *err);
  * listen are closed here, not unlinked. */
 void lh_grpc_server_drain(struct lh_grpc_server *s, unsigned limit_ms, void (*done)(void *arg),
                           void *arg);
-/* Open calls are cancelled and forgotten; calls not answered yet stay valid until they are. Not from
- * inside a handler or on_cancel; a drain's done may. */
+/* Open calls are cancelled and forgotten; calls not answered yet stay valid until they are. Not
+ * from inside a handler or on_cancel; a drain's done may. */
 void lh_grpc_server_free(struct lh_grpc_server *s);
 
 /* Both end the call. message: borrowed until return. text: ASCII or UTF-8, percent-encoded on the

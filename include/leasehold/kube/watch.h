@@ -28,8 +28,8 @@ struct lh_watch_options {
     struct lh_kube_resource res; /* name NULL; with name set, one object by field selector */
     const char *label_selector;
     const char *field_selector; /* "spec.nodeName=a"; not with res.name */
-    bool metadata_only; /* PartialObjectMetadata */
-    size_t max_object;  /* 0: 2 MiB */
+    bool metadata_only;         /* PartialObjectMetadata */
+    size_t max_object;          /* 0: 2 MiB */
 };
 
 int lh_watch_start(struct lh_kube *k, const struct lh_watch_options *opts, lh_watch_fn fn,
