@@ -13,7 +13,7 @@ TOOLS = pathlib.Path(__file__).resolve().parent.parent / "tools"
 
 
 class Echo:
-    """The echo server (tests/support/grpc_echo.c) on a listener that outlives it."""
+    """The echo server (tests/programs/grpc_echo.c) on a listener that outlives it."""
 
     def __init__(self, program, path):
         self.program, self.path = program, str(path)

@@ -153,8 +153,17 @@ class ApiServer:
 
     def raw(self, method, path, body=None, headers=None, timeout=60):
         """(status, bytes), on a connection that this thread keeps."""
-        connection = getattr(self._local, "connection", None) or self.connection(timeout)
+        kept = getattr(self._local, "connection", None)
         self._local.connection = None
+        try:
+            return self._raw(kept or self.connection(timeout), method, path, body, headers)
+        except (http.client.RemoteDisconnected, ConnectionError):
+            # A server may end a connection between two requests; what was asked for on it then was not read.
+            if kept is None or method == "POST":
+                raise
+        return self._raw(self.connection(timeout), method, path, body, headers)
+
+    def _raw(self, connection, method, path, body, headers):
         try:
             connection.request(method, path, body, headers or {})
             answer = connection.getresponse()
