@@ -54,7 +54,8 @@ def test_deleted_pod_takes_its_user_along(product, tenant, node, shop):
     product.cluster.wait("the Pod's end", lambda: tenant.gone("shop"), 60)
     wait_until("end of the user", lambda: user not in product.manager.pg_users(), 10)
     wait_until("end of the lease", lambda: product.manager.bao.leases(path) == [], 10)
-    assert node.mounts(uid) == [] and node.folders(uid) == []
+    wait_until("end of the volume", lambda: not node.mounts(uid), 10)
+    product.cluster.wait("kubelet's housekeeping", lambda: not node.folders(uid), 60)
 
 
 def test_rotation_is_seen_in_the_pod(product, tenant, database_role):
