@@ -131,13 +131,11 @@ static bool is_ready(void *arg)
 
 /* ---- kubelet's sockets ---- */
 
-static int listen_on(struct node *n, struct lh_grpc_server *server, int *fd, ino_t *known,
-                     struct lh_err *err)
+static int listen_on(struct lh_grpc_server *server, int *fd, ino_t *known, struct lh_err *err)
 {
     struct stat st;
     int rc = 0;
 
-    (void)n;
     /* The same socket once more, after our connection was made anew. */
     if (fstat(*fd, &st) == 0 && st.st_ino == *known)
         return 0;
@@ -161,9 +159,9 @@ static void have_listeners(void *arg, struct mount_answer *ans, const struct lh_
         lh_timer_in(n->again, 1000);
         return;
     }
-    rc = listen_on(n, n->csi, &ans->fds[0], &n->listening[0], &e);
+    rc = listen_on(n->csi, &ans->fds[0], &n->listening[0], &e);
     if (rc == 0)
-        rc = listen_on(n, n->registration, &ans->fds[1], &n->listening[1], &e);
+        rc = listen_on(n->registration, &ans->fds[1], &n->listening[1], &e);
     if (rc < 0) {
         lh_log_error("sockets for kubelet not served", LH_F_ERR(&e));
         lh_timer_in(n->again, 1000);

@@ -25,68 +25,6 @@ void volume_wake(struct volume *v)
     lh_timer_in(v->timer, 0);
 }
 
-/* ---- the folder, which comes later than its engine ---- */
-
-static struct volume *of_gate(struct lh_sink *self)
-{
-    return (struct volume *)((char *)self - offsetof(struct volume, gate));
-}
-
-static int gate_publish(struct lh_sink *self, const struct lh_rendered_set *set, bool *changed,
-                        struct lh_err *err)
-{
-    struct volume *v = of_gate(self);
-
-    return v->folder ? v->folder->publish(v->folder, set, changed, err)
-                     : lh_err_set(err, LH_E_UNAVAILABLE, "the volume is not mounted");
-}
-
-static bool gate_has(struct lh_sink *self, const char *path)
-{
-    struct volume *v = of_gate(self);
-
-    return v->folder && v->folder->has(v->folder, path);
-}
-
-static int gate_clear(struct lh_sink *self, struct lh_err *err)
-{
-    struct volume *v = of_gate(self);
-
-    return v->folder ? v->folder->clear(v->folder, err) : 0;
-}
-
-static bool gate_sweep(struct lh_sink *self)
-{
-    struct volume *v = of_gate(self);
-
-    return !v->folder || v->folder->sweep(v->folder);
-}
-
-static const struct lh_sink gate = {
-    .publish = gate_publish, .has = gate_has, .clear = gate_clear, .sweep = gate_sweep};
-
-/* Takes dir, also on failure. */
-static int attach(struct volume *v, int dir, struct lh_err *err)
-{
-    int rc = lh_sink_folder_at(dir, (gid_t)-1, &v->folder, err);
-
-    if (rc < 0)
-        close(dir);
-    else
-        v->dir = dir;
-    return rc;
-}
-
-static void detach(struct volume *v)
-{
-    if (v->folder)
-        v->folder->free(v->folder);
-    v->folder = NULL;
-    if (v->dir >= 0)
-        close(v->dir);
-    v->dir = -1;
-}
-
 /* ---- answers ---- */
 
 void volume_cause(const struct volume *v, struct lh_buf *b)
@@ -106,9 +44,6 @@ static void answer_ok(struct volume *v)
 
     if (!call)
         return;
-    lh_log_info("volume published", LH_F_STR("namespace", v->namespace_), LH_F_STR("pod", v->pod),
-                LH_F_STR("projection", v->projection),
-                LH_F_INT("took_ms", lh_clock_now() - v->started_at));
     node_count_call("NodePublishVolume", "OK");
     lh_grpc_reply(call, LH_STR(""));
 }
@@ -176,7 +111,7 @@ static void mounted(void *arg, struct mount_answer *ans, const struct lh_err *er
         int dir = ans->fds[0];
 
         ans->fds[0] = -1;
-        rc = attach(v, dir, &v->err);
+        rc = folder_attach(v, dir, &v->err);
         if (rc == 0)
             lh_engine_release(v->slot[v->cur].engine);
     }
@@ -239,7 +174,7 @@ static bool leave(struct volume *v, lh_ms now, lh_ms *at)
     }
     if (busy)
         return false;
-    detach(v);
+    folder_detach(v);
     if (v->unmounted) {
         forget(v);
         return true;
@@ -383,6 +318,9 @@ static void now_published(struct volume *v)
         v->published = true;
         v->err = (struct lh_err){0};
         node_observe_publish(lh_clock_now() - v->started_at);
+        lh_log_info("volume published", LH_F_STR("namespace", v->namespace_),
+                    LH_F_STR("pod", v->pod), LH_F_STR("projection", v->projection),
+                    LH_F_INT("took_ms", lh_clock_now() - v->started_at));
         save(v);
     }
     answer_ok(v);
@@ -546,7 +484,7 @@ static int volume_make(struct node_set *s, const char *id, struct volume **out, 
     if (!v)
         return lh_err_nomem(err);
     v->set = s;
-    v->gate = gate;
+    v->gate = folder_gate;
     v->dir = v->state = -1;
     v->condition = -1;
     v->started_at = v->last_call = lh_clock_now();
@@ -613,7 +551,7 @@ int volume_resume(struct node_set *s, const char *id, const lh_json *record, int
         return rc;
     }
     rc = record_load(v, record, err);
-    if (dir >= 0 && (rc < 0 || attach(v, dir, err) < 0))
+    if (dir >= 0 && (rc < 0 || folder_attach(v, dir, err) < 0))
         rc = rc < 0 ? rc : -LH_E_OS;
     for (unsigned i = 0; i < 2 && rc == 0; i++) {
         if (v->slot[i].store)
@@ -643,7 +581,7 @@ void volume_free(struct volume *v)
     lh_kube_cancel(v->condition_op);
     for (size_t i = 0; i < 2; i++)
         slot_clear(&v->slot[i]);
-    detach(v);
+    folder_detach(v);
     if (v->state >= 0)
         close(v->state);
     if (v->id && lh_map_get(v->set->by_id, lh_str(v->id)) == v)

@@ -44,7 +44,7 @@ struct volume {
     struct lh_sink *folder;
     int dir; /* -1: not mounted */
     int state;
-    bool published, leaving, unmounted, keep_leases, edited;
+    bool published, leaving, unmounted, edited;
     unsigned tries;
     lh_ms started_at, last_call, answer_by, retry_at;
     lh_ms gone_at; /* the Pod was seen to be gone; 0 */
@@ -82,6 +82,11 @@ const char *volume_state_name(const struct volume *v);
 struct lh_engine *volume_engine(const struct volume *v); /* NULL: none */
 /* The one line of what is wrong; empty if nothing is. */
 void volume_cause(const struct volume *v, struct lh_buf *b);
+
+/* folder.c: the gate stands in for the folder; attach takes dir, also on failure. */
+extern const struct lh_sink folder_gate;
+int folder_attach(struct volume *v, int dir, struct lh_err *err);
+void folder_detach(struct volume *v);
 
 /* slot.c */
 int slot_start(struct volume *v, unsigned i,
