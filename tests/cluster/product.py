@@ -33,6 +33,11 @@ def archives(folder=IMAGES):
     return found
 
 
+def place(entry):
+    """What an entry of the manager's audit log is about: (operation, path)."""
+    return entry["request"]["operation"], entry["request"]["path"]
+
+
 class Product:
     """One release in a cluster, and the manager that its store names."""
 
@@ -125,14 +130,16 @@ class Tenant:
         return [line.rpartition(" ")[2] for line in self.logs(pod).splitlines() if line]
 
     def requests(self, mark):
-        """How often this namespace's accounts asked the manager for each (operation, path) since mark."""
+        """How often this namespace's accounts asked the manager for each (operation, path) since mark.
+
+        A login has an identity only in its answer: failed ones are not counted, nor anybody else's.
+        """
         role = f"{self.name}-{ACCOUNT}"
-        count = collections.Counter()
-        for entry in self.product.manager.bao.audit(mark):
-            key = entry["request"]["operation"], entry["request"]["path"]
-            if key == LOGIN or (entry.get("auth") or {}).get("metadata", {}).get("role") == role:
-                count[key] += 1
-        return count
+        bao = self.product.manager.bao
+        entries = bao.audit(mark) + [e for e in bao.audit(mark, kind="response") if place(e) == LOGIN]
+        return collections.Counter(
+            place(e) for e in entries if (e.get("auth") or {}).get("metadata", {}).get("role") == role
+        )
 
     def read(self, pod, path, container="app"):
         """Content of a secret file, by the application."""
