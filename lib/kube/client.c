@@ -9,11 +9,15 @@ struct lh_kube_op {
     struct lh_kube *k;
     struct lh_kube_op *prev, *next;
     struct lh_http_op *http;
-    struct lh_timer *gate; /* armed while the gate is closed */
+    struct lh_timer *gate; /* armed while the gate is closed, and for what is ready at once */
     char *path, *method, *content_type;
     char *body;
     size_t body_n;
     unsigned timeout_ms;
+    lh_ms began;
+    unsigned refused; /* answers 429 */
+    bool tests, gone_is_done, ready;
+    lh_json *answer; /* of what is ready */
     lh_kube_done_fn done;
     lh_kube_token_fn token; /* instead of done */
     void *arg;
@@ -70,6 +74,7 @@ static void op_free(struct lh_kube_op *op)
     lh_free(op->method);
     lh_free(op->content_type);
     lh_free(op->body);
+    lh_json_unref(op->answer);
     lh_free(op);
 }
 
@@ -104,6 +109,13 @@ struct lh_loop *lh_kube_loop(const struct lh_kube *k)
     return k->loop;
 }
 
+static lh_ms timeout_of(const struct lh_kube_op *op)
+{
+    return op->timeout_ms ? op->timeout_ms : 30000;
+}
+
+static void on_gate(void *arg);
+
 static void deliver(struct lh_kube_op *op, const lh_json *obj, const struct lh_err *err)
 {
     lh_auto_secret struct lh_secret *token = NULL;
@@ -119,6 +131,36 @@ static void deliver(struct lh_kube_op *op, const lh_json *obj, const struct lh_e
         token_fn(arg, err ? NULL : token, err);
     else
         done(arg, err ? NULL : obj, err);
+}
+
+/* 429 comes before anything was done, of priority and fairness: the same request may go again, once
+ * the gate opens, for as long as whoever asked would have waited for one answer. */
+static bool goes_again(struct lh_kube_op *op, const struct lh_http_answer *ans)
+{
+    lh_ms wait;
+
+    if (ans->status != 429 || op->refused >= KUBE_MAX_REFUSED)
+        return false;
+    wait = kube_gate_ms(op->k);
+    if (wait == 0 || wait > timeout_of(op) - (lh_clock_now() - op->began))
+        return false;
+    if (!op->gate && lh_timer_new(op->k->loop, on_gate, op, &op->gate, NULL) < 0)
+        return false;
+    op->refused++;
+    lh_timer_in(op->gate, wait);
+    return true;
+}
+
+/* What a failure means to this request. */
+static int judge(const struct lh_kube_op *op, int rc, struct lh_str body, struct lh_err *err)
+{
+    if (op->gone_is_done && err->http_status == 404)
+        return 0;
+    if (op->tests && err->http_status == 422 && !kube_status_names_causes(body)) {
+        err->code = LH_E_CONFLICT;
+        return lh_err_wrap(err, -LH_E_CONFLICT, "the object changed since it was read");
+    }
+    return rc;
 }
 
 static void on_done(void *arg, const struct lh_http_answer *ans, const struct lh_err *http_err)
@@ -138,9 +180,12 @@ static void on_done(void *arg, const struct lh_http_answer *ans, const struct lh
         return;
     }
     kube_note_answer(op->k, op->method, ans->status, ans->retry_after_ms);
+    if (goes_again(op, ans))
+        return;
     body = (struct lh_str){lh_secret_expose_const(ans->body), lh_secret_len(ans->body)};
     if (ans->status < 200 || ans->status > 299) {
         rc = kube_status_error(op->method, op->path, ans->status, body, ans->retry_after_ms, &err);
+        rc = judge(op, rc, body, &err);
     } else if (body.n > 0) {
         rc = lh_json_parse(body, NULL, &obj, &err);
         if (rc < 0)
@@ -170,6 +215,12 @@ static void on_gate(void *arg)
     lh_ms wait = kube_gate_ms(op->k);
     struct lh_err err = {0};
 
+    if (op->ready) {
+        lh_auto_json lh_json *answer = LH_TAKE_PTR(op->answer);
+
+        deliver(op, answer, NULL);
+        return;
+    }
     if (wait > 0) {
         lh_timer_in(op->gate, wait);
         return;
@@ -182,12 +233,12 @@ static void on_gate(void *arg)
 static int dispatch(struct lh_kube_op *op, struct lh_err *err)
 {
     lh_ms wait = kube_gate_ms(op->k);
-    unsigned timeout = op->timeout_ms ? op->timeout_ms : 30000;
     int rc;
 
-    if (wait == 0)
+    op->began = lh_clock_now();
+    if (wait == 0 && !op->ready)
         return send_now(op, err);
-    if (wait > timeout) {
+    if (wait > timeout_of(op) && !op->ready) {
         rc =
             lh_err_set(err, LH_E_BUSY, "%s %s: the API server asked to wait", op->method, op->path);
         if (err)
@@ -196,57 +247,58 @@ static int dispatch(struct lh_kube_op *op, struct lh_err *err)
     }
     rc = lh_timer_new(op->k->loop, on_gate, op, &op->gate, err);
     if (rc == 0)
-        lh_timer_in(op->gate, wait);
+        lh_timer_in(op->gate, op->ready ? 0 : wait);
     return rc;
 }
 
-static int op_fill(struct lh_kube_op *op, const char *method, const struct lh_kube_resource *res,
-                   const char *query, const char *content_type, const lh_json *body,
-                   struct lh_err *err)
+static int op_fill(struct lh_kube_op *op, const struct kube_request *r, struct lh_err *err)
 {
     struct lh_buf b;
     size_t n;
-    int rc = kube_check_names(res, err);
+    int rc = kube_check_names(r->res, err);
 
     if (rc < 0)
         return rc;
-    op->method = lh_strdup(method);
-    op->content_type = content_type ? lh_strdup(content_type) : NULL;
-    if (!op->method || (content_type && !op->content_type))
+    op->method = lh_strdup(r->method);
+    op->content_type = r->content_type ? lh_strdup(r->content_type) : NULL;
+    if (!op->method || (r->content_type && !op->content_type))
         return lh_err_nomem(err);
     lh_buf_init(&b, KUBE_MAX_URL);
-    kube_put_path(&b, res, query);
+    kube_put_path(&b, r->res, r->query);
     rc = lh_buf_finish(&b, &op->path, &n, err);
     lh_buf_done(&b);
-    if (rc < 0 || !body)
+    if (rc < 0 || !r->body)
         return rc;
     lh_buf_init(&b, KUBE_MAX_BODY);
-    lh_json_write(body, LH_JSON_COMPACT, &b);
+    lh_json_write(r->body, LH_JSON_COMPACT, &b);
     rc = lh_buf_finish(&b, &op->body, &op->body_n, err);
     lh_buf_done(&b);
-    return rc < 0 ? lh_err_wrap(err, rc, "%s %s", method, op->path) : 0;
+    return rc < 0 ? lh_err_wrap(err, rc, "%s %s", r->method, op->path) : 0;
 }
 
-static int start(struct lh_kube *k, const char *method, const struct lh_kube_resource *res,
-                 const char *query, const char *content_type, const lh_json *body,
-                 unsigned timeout_ms, lh_kube_done_fn done, lh_kube_token_fn token, void *arg,
-                 struct lh_kube_op **out, struct lh_err *err)
+int kube_request_start(struct lh_kube *k, const struct kube_request *r, struct lh_kube_op **out,
+                       struct lh_err *err)
 {
     struct lh_kube_op *op = lh_calloc(1, sizeof(*op));
-    int rc;
+    int rc = 0;
 
     if (!op)
         return lh_err_nomem(err);
     op->k = k;
-    op->done = done;
-    op->token = token;
-    op->arg = arg;
-    op->timeout_ms = timeout_ms;
+    op->done = r->done;
+    op->token = r->token;
+    op->arg = r->arg;
+    op->timeout_ms = r->timeout_ms;
+    op->tests = r->tests;
+    op->gone_is_done = r->gone_is_done;
+    op->ready = r->ready != NULL;
+    op->answer = r->ready ? lh_json_ref(lh_json_mut(r->ready)) : NULL;
     op->next = k->ops;
     if (k->ops)
         k->ops->prev = op;
     k->ops = op;
-    rc = op_fill(op, method, res, query, content_type, body, err);
+    if (!op->ready)
+        rc = op_fill(op, r, err);
     if (rc == 0)
         rc = dispatch(op, err);
     if (rc < 0) {
@@ -263,7 +315,16 @@ int lh_kube_start(struct lh_kube *k, const char *method, const struct lh_kube_re
                   unsigned timeout_ms, lh_kube_done_fn done, void *arg, struct lh_kube_op **out,
                   struct lh_err *err)
 {
-    return start(k, method, res, query, content_type, body, timeout_ms, done, NULL, arg, out, err);
+    const struct kube_request r = {.method = method,
+                                   .res = res,
+                                   .query = query,
+                                   .content_type = content_type,
+                                   .body = body,
+                                   .timeout_ms = timeout_ms,
+                                   .done = done,
+                                   .arg = arg};
+
+    return kube_request_start(k, &r, out, err);
 }
 
 static lh_json *token_body(const char *audience, int64_t seconds)
@@ -303,8 +364,10 @@ int lh_kube_token_request(struct lh_kube *k, const char *namespace_, const char 
     const struct lh_kube_resource res = {
         "", "v1", "serviceaccounts", namespace_, service_account, "token"};
     lh_auto_json lh_json *body = token_body(audience, seconds);
+    const struct kube_request r = {
+        .method = "POST", .res = &res, .body = body, .token = done, .arg = arg};
 
     if (!body)
         return lh_err_nomem(err);
-    return start(k, "POST", &res, NULL, NULL, body, 0, NULL, done, arg, out, err);
+    return kube_request_start(k, &r, out, err);
 }

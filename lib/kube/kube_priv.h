@@ -13,6 +13,8 @@ enum {
     KUBE_MAX_URL = 8 * 1024,
     KUBE_MAX_BODY = 3 * 1024 * 1024,
     KUBE_MAX_STATUS = 64 * 1024, /* of the Status object behind an error */
+    KUBE_MAX_REFUSED = 10,       /* so often a request goes again after 429, as in client-go */
+    KUBE_REFUSED_MS = 1000,      /* after a 429 that does not say how long */
 };
 
 struct lh_kube {
@@ -62,7 +64,27 @@ int kube_status_error(const char *method, const char *path, int status, struct l
 /* A Status object alone, as in an ERROR event of a watch. */
 int kube_status_object(const char *what, const lh_json *obj, struct lh_err *err);
 
-/* client.c: the token in the answer of a TokenRequest. */
+/* Whether the Status in body says which fields are wrong: then the object is invalid, and it is not
+ * a test of a JSON patch that failed. */
+bool kube_status_names_causes(struct lh_str body);
+
+/* client.c */
+struct kube_request {
+    const char *method;
+    const struct lh_kube_resource *res;
+    const char *query, *content_type; /* as for lh_kube_start */
+    const lh_json *body;
+    unsigned timeout_ms;
+    bool tests;           /* a JSON patch with tests: one that fails is LH_E_CONFLICT */
+    bool gone_is_done;    /* 404 is no error */
+    const lh_json *ready; /* nothing is asked: this is the answer, from the loop */
+    lh_kube_done_fn done;
+    lh_kube_token_fn token; /* instead of done */
+    void *arg;
+};
+int kube_request_start(struct lh_kube *k, const struct kube_request *r, struct lh_kube_op **out,
+                       struct lh_err *err);
+/* The token in the answer of a TokenRequest. */
 int kube_token_of(const lh_json *answer, const char *what, struct lh_secret **out,
                   struct lh_err *err);
 

@@ -163,13 +163,16 @@ lh_ms kube_gate_ms(const struct lh_kube *k)
 
 void kube_note_answer(struct lh_kube *k, const char *method, int status, int retry_after_ms)
 {
-    lh_ms until = lh_clock_now() + retry_after_ms;
+    lh_ms until;
     char code[16] = "<error>"; /* client-go's word for no answer */
 
     if (status > 0)
         snprintf(code, sizeof(code), "%d", status);
     lh_metrics_register(metrics, NULL);
     lh_metric_add(&metrics[0], 1, LH_LABELS(method, code));
+    if (status == 429 && retry_after_ms == 0)
+        retry_after_ms = KUBE_REFUSED_MS;
+    until = lh_clock_now() + retry_after_ms;
     if ((status == 429 || status >= 500) && retry_after_ms > 0 && until > k->gate_until)
         k->gate_until = until;
     /* The next request reads the file again: the token may have been rotated before its time. */

@@ -83,6 +83,15 @@ int kube_status_error(const char *method, const char *path, int status, struct l
     return fill(what ? what : method, status, obj, retry_after_ms, err);
 }
 
+bool kube_status_names_causes(struct lh_str body)
+{
+    lh_auto_json lh_json *obj = NULL;
+
+    if (lh_json_parse(body, NULL, &obj, NULL) < 0)
+        return false;
+    return lh_json_len(lh_json_path(obj, "details", "causes", NULL)) > 0;
+}
+
 int kube_status_object(const char *what, const lh_json *obj, struct lh_err *err)
 {
     int64_t status = lh_json_get_int(obj, "code", 500);

@@ -11,6 +11,7 @@
 
 #include "fake_api.h"
 #include "leasehold/core/mem.h"
+#include "leasehold/core/metrics.h"
 #include "leasehold/http/client.h"
 #include "leasehold/kube/client.h"
 #include "support.h"
@@ -78,8 +79,12 @@ static void on_done(void *arg, const lh_json *obj, const struct lh_err *err)
     lh_buf_finish(&b, &r->text, &n, NULL);
 }
 
+static bool time_passes; /* while an answer is awaited */
+
 static bool is_done(void *arg)
 {
+    if (time_passes)
+        lh_clock_step(100);
     return ((struct result *)arg)->calls > 0;
 }
 
@@ -213,8 +218,10 @@ static void tells_errors_apart(void **state)
 {
     const struct row *r = *state;
 
+    time_passes = r->fault.status == 429;
     fake_api_fault(api, &r->fault);
     get(&namespaces);
+    time_passes = false;
     assert_int_equal(result.calls, 1);
     assert_null(result.text);
     assert_int_equal(result.err.code, r->code);
@@ -226,39 +233,98 @@ static void tells_errors_apart(void **state)
     assert_null(strstr(result.err.msg, "s3cr3t"));
 }
 
+static void start_get(struct result *into, unsigned timeout_ms, struct lh_kube_op **op)
+{
+    assert_int_equal(lh_kube_start(kube, "GET", &namespaces, NULL, NULL, NULL, timeout_ms, on_done,
+                                   into, op, NULL),
+                     0);
+}
+
+/* The gate is closed: whoever has less time than it is told so. */
+static bool is_gated(void *arg)
+{
+    struct lh_kube_op *op = NULL;
+    int rc = lh_kube_start(kube, "GET", &namespaces, NULL, NULL, NULL, 1, on_done, arg, &op, NULL);
+
+    if (rc == 0)
+        lh_kube_cancel(op);
+    return rc == -LH_E_BUSY;
+}
+
+/* A first request that is refused, and waits to go again. */
+static void be_refused(const char *headers)
+{
+    const struct fake_api_fault busy = {.status = 429, .headers = headers, .times = 1};
+    struct result none = {0};
+
+    fake_api_fault(api, &busy);
+    lh_free(result.text);
+    result = (struct result){0};
+    start_get(&result, 0, NULL);
+    assert_true(lh_test_run_until(loop, is_gated, &none));
+    fake_api_forget_requests(api);
+}
+
 static void after_429_everybody_waits(void **state)
 {
-    const struct fake_api_fault busy = {.status = 429, .headers = "Retry-After: 2\r\n", .times = 1};
     struct result second = {0};
     struct lh_err err = {0};
 
     (void)state;
-    fake_api_fault(api, &busy);
-    get(&namespaces);
-    assert_int_equal(
-        lh_kube_start(kube, "GET", &namespaces, NULL, NULL, NULL, 0, on_done, &second, NULL, NULL),
-        0);
+    be_refused("Retry-After: 2\r\n");
+    start_get(&second, 0, NULL);
     lh_test_step(loop, 1900, 100);
-    assert_int_equal(fake_api_requests(api), 1);
+    assert_int_equal(fake_api_requests(api), 0);
     lh_clock_step(100);
     assert_true(lh_test_run_until(loop, is_done, &second));
+    assert_true(lh_test_run_until(loop, is_done, &result));
     assert_int_equal(fake_api_requests(api), 2);
+    assert_int_equal(result.err.code, 0);
     assert_int_equal(second.err.code, 0);
     lh_free(second.text);
+    second = (struct result){0};
 
     /* Who has less time than that is told at once. */
-    fake_api_fault(api, &busy);
-    get(&namespaces);
+    be_refused("Retry-After: 2\r\n");
     assert_int_equal(lh_kube_start(kube, "GET", &namespaces, NULL, NULL, NULL, 300, on_done,
                                    &second, NULL, &err),
                      -LH_E_BUSY);
     assert_int_equal(err.retry_ms, 2000);
-    assert_int_equal(second.calls, 1);
+    assert_int_equal(second.calls, 0);
+}
+
+static void a_429_without_a_time_waits_a_second(void **state)
+{
+    (void)state;
+    be_refused(NULL);
+    lh_test_step(loop, 900, 100);
+    assert_int_equal(fake_api_requests(api), 0);
+    lh_clock_step(100);
+    assert_true(lh_test_run_until(loop, is_done, &result));
+    assert_int_equal(result.err.code, 0);
+    assert_int_equal(fake_api_requests(api), 1);
+}
+
+static void counts_requests_by_method_and_code(void **state)
+{
+    lh_auto_buf struct lh_buf b = {0};
+
+    (void)state;
+    lh_metrics_reset();
+    be_refused(NULL);
+    time_passes = true;
+    assert_true(lh_test_run_until(loop, is_done, &result));
+    time_passes = false;
+    lh_buf_init(&b, 1 << 20);
+    lh_metrics_write(&b);
+    assert_non_null(
+        strstr(lh_buf_peek(&b).p, "rest_client_requests_total{method=\"GET\",code=\"429\"} 1\n"));
+    assert_non_null(
+        strstr(lh_buf_peek(&b).p, "rest_client_requests_total{method=\"GET\",code=\"200\"} 1\n"));
 }
 
 static void cancelled_requests_do_not_call_back(void **state)
 {
-    const struct fake_api_fault busy = {.status = 429, .headers = "Retry-After: 2\r\n", .times = 1};
     struct result none = {0};
     struct lh_kube_op *op = NULL;
 
@@ -266,10 +332,8 @@ static void cancelled_requests_do_not_call_back(void **state)
     assert_int_equal(
         lh_kube_start(kube, "GET", &namespaces, NULL, NULL, NULL, 0, on_done, &none, &op, NULL), 0);
     lh_kube_cancel(op);
-    fake_api_fault(api, &busy);
-    get(&namespaces);
-    assert_int_equal(
-        lh_kube_start(kube, "GET", &namespaces, NULL, NULL, NULL, 0, on_done, &none, &op, NULL), 0);
+    be_refused("Retry-After: 2\r\n");
+    start_get(&none, 0, &op);
     lh_kube_cancel(op); /* while it waits for the gate */
     lh_test_step(loop, 5000, 1000);
     assert_int_equal(none.calls, 0);
@@ -390,6 +454,8 @@ int main(void)
         CASE(names_cannot_leave_their_segment),
         CASE(sends_a_body),
         CASE(after_429_everybody_waits),
+        CASE(a_429_without_a_time_waits_a_second),
+        CASE(counts_requests_by_method_and_code),
         CASE(cancelled_requests_do_not_call_back),
         CASE(asks_for_tokens),
         cmocka_unit_test_setup_teardown(reads_the_token_file_again, setup_token_file,
