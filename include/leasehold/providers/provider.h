@@ -54,6 +54,7 @@ struct lh_identity {
     const char *ca_file;                /* caBundleRef as mounted; NULL: the store's ca_pem */
     const char *const *allow_addresses;
     bool allow_loopback;
+    void *wrapper; /* operations that stand before a provider's find their own here; NULL */
 };
 
 enum lh_secret_kind {
@@ -160,6 +161,11 @@ struct lh_provider_ops {
                         void *arg, struct lh_provider_op **out, struct lh_err *err);
     int (*revoke_token)(struct lh_provider *p, const struct lh_secret *token, lh_prov_done_fn done,
                         void *arg, struct lh_provider_op **out, struct lh_err *err);
+    /* Ends another token, and the leases under it, by its accessor. One that the manager does not
+     * know any more is done. LH_E_DENIED: the right is not in the default policy. */
+    int (*revoke_accessor)(struct lh_provider *p, const struct lh_secret *token,
+                           const char *accessor, lh_prov_done_fn done, void *arg,
+                           struct lh_provider_op **out, struct lh_err *err);
     int (*capabilities)(struct lh_provider *p, const struct lh_secret *token, const char *path,
                         lh_prov_done_fn done, void *arg, struct lh_provider_op **out,
                         struct lh_err *err);
