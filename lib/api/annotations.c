@@ -46,7 +46,8 @@ const struct lh_annotation lh_annotations[LH_ANN_COUNT] = {
       "signal:HUP@PROCESS | exec:[\"/path\", ...] | http://127.0.0.1:PORT/PATH",
       "nothing is called",
       "How the application learns that files changed; never on the first publication. A signal "
-      "sets shareProcessNamespace."),
+      "sets shareProcessNamespace. A program is of the agent's image, or of a volume that a chosen "
+      "container mounts: the agent then has it at the same path."),
     A(AGENT, "agent", PLAIN, "sidecar | init", "sidecar",
       "init publishes once and ends: nothing is renewed, nothing is revoked."),
     A(PROJECTIONS, "projections", PLAIN, "a,b", NULL, "Volumes of these SecretProjections."),

@@ -107,6 +107,10 @@ lh_json *volumes_mount(const struct lh_inject_plan *p, size_t i);
  * container the files' volume is read-only. */
 int volumes_push_places(const struct lh_inject_plan *p, lh_json *mounts);
 
+/* hook.c: the volume of on-change's program. */
+void hook_check(const struct lh_inject_plan *p, const lh_json *spec, struct lh_problems *problems);
+int hook_push_mount(const struct lh_inject_plan *p, const lh_json *spec, lh_json *mounts);
+
 /* Is want in have: every member of want with its value; lists of things with a name (or mountPath)
  * by that, others element by element. */
 bool shape_holds(const lh_json *have, const lh_json *want);

@@ -275,6 +275,7 @@ static void check_pod(struct build *b)
     each_target(b->pod->spec, b->plan->containers, b->plan->after, check_mount, b);
     check_port(b);
     check_signal(b);
+    hook_check(b->plan, b->pod->spec, b->problems);
     check_memory(b);
     check_mesh(b);
 }

@@ -149,7 +149,7 @@ lh_json *shape_mount(const struct lh_inject_plan *p)
     return mount(LH_VOLUME_SECRETS, p->cfg->mount_path, true);
 }
 
-static lh_json *mounts(const struct lh_inject_plan *p)
+static lh_json *mounts(const struct lh_inject_plan *p, const lh_json *spec)
 {
     const struct lh_agentcfg *c = p->cfg;
     lh_auto_json lh_json *a = lh_json_new_array();
@@ -169,7 +169,7 @@ static lh_json *mounts(const struct lh_inject_plan *p)
         return NULL;
     if (c->ca_path && push(a, mount(LH_VOLUME_CA, c->ca_path, true)) < 0)
         return NULL;
-    if (volumes_push_places(p, a) < 0)
+    if (hook_push_mount(p, spec, a) < 0 || volumes_push_places(p, a) < 0)
         return NULL;
     return LH_TAKE_PTR(a);
 }
@@ -231,7 +231,8 @@ lh_json *shape_agent(const struct lh_inject_plan *p, const lh_json *spec, const 
         (put_z(o, "restartPolicy", "Always") < 0 || put(o, "startupProbe", startup_probe(p)) < 0))
         return NULL;
     if (put_z(o, "terminationMessagePolicy", "FallbackToLogsOnError") < 0 ||
-        put(o, "securityContext", security(p, spec)) < 0 || put(o, "volumeMounts", mounts(p)) < 0)
+        put(o, "securityContext", security(p, spec)) < 0 ||
+        put(o, "volumeMounts", mounts(p, spec)) < 0)
         return NULL;
     return LH_TAKE_PTR(o);
 }

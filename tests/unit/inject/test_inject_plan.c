@@ -69,6 +69,7 @@ static const char stores[] =
 #define P      "leasehold.dev/"
 #define DB     P "secret.db: database/creds/shop"
 #define SEE(r) " See: kubectl leasehold explain " r
+#define HOOK   P "on-change: 'exec:[\"/hooks/reload\"]'"
 #define WEB    "{containers: [{name: web, image: w}]}"
 
 static const struct row {
@@ -341,6 +342,46 @@ static const struct row {
      "deny " P "on-change: AnnotationInvalid: a signal needs agent and application under one uid: "
      "set runAsUser, other than 0 and equal in the chosen containers, or use a loopback URL." SEE(
          "AnnotationInvalid")},
+    {"a program in a volume", "shop", DB ", " HOOK,
+     "{containers: [{name: web, volumeMounts: [{name: hooks, mountPath: /hooks/}]}]}", NULL, ""},
+    {"the agent's own program", "shop", DB ", " P "on-change: 'exec:[\"/leasehold-agent\"]'", WEB,
+     NULL, ""},
+    {"a program that is nowhere", "shop", DB ", " HOOK,
+     "{containers: [{name: web, volumeMounts: [{name: hooks, mountPath: /hook}]}]}", NULL,
+     "warn " P "on-change: no chosen container has a volume with \"/hooks/reload\", and the "
+     "platform's image of the agent holds nothing but /leasehold-agent"},
+    {"a program in another container's volume", "shop", DB ", " HOOK ", " P "containers: web",
+     "{containers: [{name: web}, {name: x, volumeMounts: [{name: hooks, mountPath: /hooks}]}]}",
+     NULL,
+     "warn " P "on-change: no chosen container has a volume with \"/hooks/reload\", and the "
+     "platform's image of the agent holds nothing but /leasehold-agent"},
+    {"a program of an image that was chosen", "shop",
+     DB ", " HOOK ", " P "image: r/agent@sha256:"
+        "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+     WEB,
+     "images: [\"r/agent@sha256:"
+     "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\"]",
+     ""},
+    {"a program's volume over the agent's files", "shop",
+     DB ", " P "on-change: 'exec:[\"/run/x\"]'",
+     "{containers: [{name: web, volumeMounts: [{name: hooks, mountPath: /run}]}]}", NULL,
+     "deny " P "on-change: AnnotationInvalid: \"/run/x\" is in the volume at /run, which the agent "
+     "cannot have there, since its own /run/secrets/leasehold is; mount the program's volume "
+     "elsewhere." SEE("AnnotationInvalid")},
+    {"a program's volume inside the agent's", "shop",
+     DB ", " P "on-change: 'exec:[\"/run/leasehold/state/x\"]'",
+     "{containers: [{name: web, volumeMounts: [{name: hooks, mountPath: /run/leasehold/state}]}]}",
+     NULL,
+     "deny " P "on-change: AnnotationInvalid: \"/run/leasehold/state/x\" is in the volume at "
+     "/run/leasehold/state, which the agent cannot have there, since its own /run/leasehold is; "
+     "mount the program's volume elsewhere." SEE("AnnotationInvalid")},
+    {"a program behind subPathExpr", "shop", DB ", " HOOK,
+     "{containers: [{name: web, volumeMounts: [{name: hooks, mountPath: /hooks, subPathExpr: "
+     "\"$(X)\"}]}]}",
+     NULL,
+     "deny " P "on-change: AnnotationInvalid: \"/hooks/reload\" is in a volume with subPathExpr, "
+     "which means nothing in the agent; use subPath, or mount the whole "
+     "volume." SEE("AnnotationInvalid")},
     {"a signal to the one that is chosen", "shop",
      DB ", " P "on-change: signal:HUP@x, " P "containers: web",
      "{containers: [{name: web, securityContext: {runAsUser: 7}}, {name: x, securityContext: "
