@@ -193,6 +193,19 @@ static struct reply *revoke_self(const struct ask *a)
     return fake_reply(204, NULL);
 }
 
+static struct reply *revoke_accessor(const struct ask *a)
+{
+    const char *accessor = body_text(a, "accessor");
+
+    for (struct token *t = a->m->tokens; t && accessor; t = t->next) {
+        if (strcmp(t->accessor, accessor) != 0 || !fake_token_lives(t))
+            continue;
+        t->revoked = true;
+        return fake_reply(204, NULL);
+    }
+    return enveloped(200, &(struct envelope){.warning = "No token found with this accessor"});
+}
+
 static struct reply *lease_renew(const struct ask *a)
 {
     struct lease *l = fake_lease_find(a->m, body_text(a, "lease_id"));
@@ -464,12 +477,19 @@ static const struct endpoint {
     const char *method, *path;
     struct reply *(*answer)(const struct ask *a);
 } endpoints[] = {
-    {"GET", "auth/token/lookup-self", lookup_self}, {"POST", "auth/token/renew-self", renew_self},
-    {"PUT", "auth/token/renew-self", renew_self},   {"POST", "auth/token/revoke-self", revoke_self},
-    {"PUT", "auth/token/revoke-self", revoke_self}, {"PUT", "sys/leases/renew", lease_renew},
-    {"POST", "sys/leases/renew", lease_renew},      {"PUT", "sys/leases/lookup", lease_lookup},
-    {"POST", "sys/leases/lookup", lease_lookup},    {"PUT", "sys/leases/revoke", lease_revoke},
-    {"POST", "sys/leases/revoke", lease_revoke},    {"POST", "sys/capabilities-self", capabilities},
+    {"GET", "auth/token/lookup-self", lookup_self},
+    {"POST", "auth/token/renew-self", renew_self},
+    {"PUT", "auth/token/renew-self", renew_self},
+    {"POST", "auth/token/revoke-self", revoke_self},
+    {"PUT", "auth/token/revoke-self", revoke_self},
+    {"PUT", "sys/leases/renew", lease_renew},
+    {"POST", "sys/leases/renew", lease_renew},
+    {"PUT", "sys/leases/lookup", lease_lookup},
+    {"POST", "sys/leases/lookup", lease_lookup},
+    {"PUT", "sys/leases/revoke", lease_revoke},
+    {"POST", "sys/leases/revoke", lease_revoke},
+    {"POST", "sys/capabilities-self", capabilities},
+    {"POST", "auth/token/revoke-accessor", revoke_accessor},
 };
 
 static bool is_login(const char *path)

@@ -357,6 +357,7 @@ int fake_manager_new(struct lh_loop *loop, const struct fake_manager_options *op
     fake_manager_mount_kv(m, "secret", 2);
     fake_manager_mount_kv(m, "kv1", 1);
     fake_manager_deny(m, "sys/leases/revoke");
+    fake_manager_deny(m, "auth/token/revoke-accessor");
     *out = m;
     return 0;
 }

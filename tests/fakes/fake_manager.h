@@ -65,8 +65,8 @@ void fake_manager_login_add(struct fake_manager *m, const struct fake_login *log
 const char *fake_manager_token_add(struct fake_manager *m, int64_t ttl_ms, int64_t max_ttl_ms,
                                    bool renewable);
 /* The policy denies these paths to everybody but root: exact, or a prefix ending in '*'. From the
- * start it denies sys/leases/revoke, which the real default policy does not allow either; allow_all
- * lifts everything. */
+ * start it denies sys/leases/revoke and auth/token/revoke-accessor, which the real default policy
+ * does not allow either; allow_all lifts everything. */
 void fake_manager_deny(struct fake_manager *m, const char *path);
 void fake_manager_allow_all(struct fake_manager *m);
 /* Only requests with this X-Vault-Namespace are served; others find no mount (NULL: off). */

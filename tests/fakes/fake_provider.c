@@ -29,7 +29,7 @@ struct lease {
     bool revoked;
 };
 struct token {
-    char value[TEXT];
+    char value[TEXT], accessor[TEXT];
     lh_ms ends, last;
     bool revoked;
 };
@@ -193,6 +193,20 @@ unsigned fake_tokens(void)
     return n;
 }
 
+unsigned fake_tokens_made(void)
+{
+    return n_tokens;
+}
+
+struct fake_token_info fake_token_at(unsigned i)
+{
+    struct fake_token_info info = {.accessor = tokens[i].accessor, .alive = token_lives(i)};
+
+    for (unsigned k = 0; k < n_leases; k++)
+        info.leases += leases[k].token == i && lease_lives(&leases[k]);
+    return info;
+}
+
 lh_ms fake_first(enum fake_op op)
 {
     return first[op];
@@ -290,10 +304,8 @@ static struct lease *lease_named(const struct lh_provider_op *op)
 
 static void do_login(struct lh_provider_op *op)
 {
-    struct lh_prov_token t = {.ttl_ms = fake.token_ttl_ms,
-                              .renewable = fake.token_renewable,
-                              .accessor = "acc",
-                              .sent_at = op->sent_at};
+    struct lh_prov_token t = {
+        .ttl_ms = fake.token_ttl_ms, .renewable = fake.token_renewable, .sent_at = op->sent_at};
     struct token *k;
 
     if (n_tokens == MAX_TOKENS)
@@ -301,6 +313,8 @@ static void do_login(struct lh_provider_op *op)
     k = &tokens[n_tokens];
     *k = (struct token){.ends = INT64_MAX, .last = INT64_MAX};
     snprintf(k->value, sizeof(k->value), "s.%u", ++n_tokens);
+    snprintf(k->accessor, sizeof(k->accessor), "a.%u", n_tokens);
+    t.accessor = k->accessor;
     if (fake.token_max_ms)
         k->last = lh_clock_now() + fake.token_max_ms;
     if (fake.token_ttl_ms)
@@ -461,6 +475,21 @@ static void do_token(struct lh_provider_op *op)
     }
 }
 
+static void do_accessor(struct lh_provider_op *op)
+{
+    if (token_index(op) < 0) {
+        refuse(op, LH_E_EXPIRED, 403, LH_REASON_TokenExpired);
+        return;
+    }
+    if (fake.no_revoke) {
+        refuse(op, LH_E_DENIED, 403, LH_REASON_PermissionDenied);
+        return;
+    }
+    for (unsigned i = 0; i < n_tokens; i++)
+        tokens[i].revoked = tokens[i].revoked || strcmp(tokens[i].accessor, op->name) == 0;
+    answer(op, &(struct lh_prov_result){0}, NULL);
+}
+
 static void do_health(struct lh_provider_op *op)
 {
     struct lh_prov_health h = {.active = !fake.sealed, .sealed = fake.sealed, .initialised = true};
@@ -484,6 +513,9 @@ static void act(struct lh_provider_op *op)
     case FAKE_LOOKUP_LEASE:
     case FAKE_REVOKE_LEASE:
         do_lease(op);
+        break;
+    case FAKE_REVOKE_ACCESSOR:
+        do_accessor(op);
         break;
     case FAKE_HEALTH:
         do_health(op);
@@ -672,6 +704,13 @@ static int p_revoke_token(struct lh_provider *p, const struct lh_secret *token,
     return start(p, FAKE_REVOKE_TOKEN, token, NULL, done, arg, out, err);
 }
 
+static int p_revoke_accessor(struct lh_provider *p, const struct lh_secret *token,
+                             const char *accessor, lh_prov_done_fn done, void *arg,
+                             struct lh_provider_op **out, struct lh_err *err)
+{
+    return start(p, FAKE_REVOKE_ACCESSOR, token, accessor, done, arg, out, err);
+}
+
 static int p_health(struct lh_provider *p, lh_prov_done_fn done, void *arg,
                     struct lh_provider_op **out, struct lh_err *err)
 {
@@ -691,6 +730,7 @@ const struct lh_provider_ops fake_provider_ops = {
     .renew_token = p_renew_token,
     .lookup_token = p_lookup_token,
     .revoke_token = p_revoke_token,
+    .revoke_accessor = p_revoke_accessor,
     .health = p_health,
     .cancel = op_free,
 };

@@ -22,6 +22,7 @@ enum fake_op {
     FAKE_RENEW_TOKEN,
     FAKE_LOOKUP_TOKEN,
     FAKE_REVOKE_TOKEN,
+    FAKE_REVOKE_ACCESSOR,
     FAKE_HEALTH,
     FAKE_N_OPS,
 };
@@ -48,7 +49,7 @@ struct fake_settings {
     int64_t skew_ms;   /* of the manager's wall clock against ours */
     bool no_probe;     /* metadata is not ours to read */
     bool kv2_mismatch; /* kv2Mounts is wrong about every mount */
-    bool no_revoke;    /* sys/leases/revoke is not ours */
+    bool no_revoke;    /* sys/leases/revoke and auth/token/revoke-accessor are not ours */
 };
 extern struct fake_settings fake;
 
@@ -71,6 +72,14 @@ unsigned fake_count(enum fake_op op, const char *path); /* requests, refused one
 unsigned fake_issued(const char *path);                 /* credentials made; NULL: all */
 unsigned fake_live(const char *path);                   /* of which live now */
 unsigned fake_tokens(void);                             /* live tokens */
+/* The i-th token ever made, from 0. */
+struct fake_token_info {
+    const char *accessor;
+    bool alive;
+    unsigned leases; /* live ones under it */
+};
+unsigned fake_tokens_made(void);
+struct fake_token_info fake_token_at(unsigned i);
 /* Would the database take it now? For values as read: user of a role, password of a static role. */
 bool fake_works(const char *value);
 lh_ms fake_first(enum fake_op op); /* when the first such request came, 0 never */

@@ -271,6 +271,7 @@ const struct lh_provider_ops lh_provider_vault = {
     .renew_token = lh_vault_renew_token,
     .lookup_token = lh_vault_lookup_token,
     .revoke_token = lh_vault_revoke_token,
+    .revoke_accessor = lh_vault_revoke_accessor,
     .capabilities = lh_vault_capabilities,
     .health = lh_vault_health,
     .cancel = vault_cancel,

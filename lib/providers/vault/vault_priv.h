@@ -168,6 +168,9 @@ int lh_vault_lookup_token(struct lh_provider *p, const struct lh_secret *token,
 int lh_vault_revoke_token(struct lh_provider *p, const struct lh_secret *token,
                           lh_prov_done_fn done, void *arg, struct lh_provider_op **out,
                           struct lh_err *err);
+int lh_vault_revoke_accessor(struct lh_provider *p, const struct lh_secret *token,
+                             const char *accessor, lh_prov_done_fn done, void *arg,
+                             struct lh_provider_op **out, struct lh_err *err);
 int lh_vault_capabilities(struct lh_provider *p, const struct lh_secret *token, const char *path,
                           lh_prov_done_fn done, void *arg, struct lh_provider_op **out,
                           struct lh_err *err);

@@ -118,6 +118,44 @@ static void a_lease_may_not_be_revoked_or_may(void **state)
     assert_int_equal(world_lease(lh_provider_vault.lookup_lease, id), -LH_E_EXPIRED);
 }
 
+/* The lease of another token, by a token whose policy allows it. */
+static int revoke_by_accessor(const char *accessor)
+{
+    w.out = (struct outcome){0};
+    return world_wait(lh_provider_vault.revoke_accessor(w.p, w.app, accessor, world_done, NULL,
+                                                        &w.op, &w.out.err));
+}
+
+static void a_token_ends_by_its_accessor(void **state)
+{
+    char accessor[64];
+    lh_auto_secret struct lh_secret *other = NULL;
+
+    (void)state;
+    add_role();
+    world_credential("jwt-1");
+    fake_manager_login_add(w.m, &(struct fake_login){.mount = "jwt", .ttl_ms = 3600000});
+    assert_int_equal(world_open(NULL), 0);
+    assert_int_equal(world_login(), 0);
+    snprintf(accessor, sizeof(accessor), "%s", w.out.accessor);
+    assert_int_equal(lh_secret_copy(w.out.token, strlen(w.out.token), &other, NULL), 0);
+    assert_int_equal(world_read(other, ROLE, NULL, 0), 0);
+    assert_int_equal(revoke_by_accessor(accessor), -LH_E_DENIED);
+    assert_string_equal(w.out.err.reason, LH_REASON_PermissionDenied);
+    assert_int_equal(fake_manager_live(w.m, ROLE), 1);
+    fake_manager_allow_all(w.m);
+    assert_int_equal(revoke_by_accessor(accessor), 0);
+    assert_int_equal(fake_manager_live(w.m, ROLE), 0);
+    assert_int_equal(revoke_by_accessor(accessor), 0);
+    /* What HashiCorp Vault says of one that it does not know. */
+    fake_manager_fault(w.m, &(struct fake_fault){.path = "auth/token/revoke-accessor",
+                                                 .kind = FAKE_ANSWER,
+                                                 .status = 403,
+                                                 .body = "{\"errors\":[\"1 error occurred:\\n\\t* "
+                                                         "invalid accessor\\n\\n\"]}"});
+    assert_int_equal(revoke_by_accessor(accessor), 0);
+}
+
 static void a_token_lives_and_ends(void **state)
 {
     (void)state;
@@ -513,6 +551,7 @@ int main(void)
         T(a_lease_is_renewed),
         T(renewals_ask_for_no_increment),
         T(a_lease_may_not_be_revoked_or_may),
+        T(a_token_ends_by_its_accessor),
         T(a_token_lives_and_ends),
         T(a_dead_token_before_a_mount_is_known),
         T(a_policy_is_not_a_dead_token),
