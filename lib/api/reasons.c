@@ -89,6 +89,19 @@ static const struct lh_reason reasons[] = {
       "valid.",
       "A new one is asked for as soon as the manager answers. If it stays, look for why the "
       "manager was away or refused: the reason of the last failure is in the agent's /status."),
+    R(LedgerFull,
+      "The cluster controller's ledger, a Secret that names every login which is still to be "
+      "revoked, is at its limit. Nothing new is issued, so that nothing is made that could not be "
+      "undone; what is published stays and is renewed.",
+      "Let the manager's policy allow auth/token/revoke-accessor (docs/vault-setup.md), so that "
+      "old records can be worked off; mount projections by CSI instead of copying them, since "
+      "mounts need no ledger; or share a ServiceAccount among copies of plain KV secrets."),
+    R(LedgerUnavailable,
+      "The cluster controller cannot read or write its ledger, the Secret that names every login "
+      "which is still to be revoked. It makes no new login meanwhile; what is published stays and "
+      "is renewed.",
+      "The log line has the API server's answer. The Secret is named after the release and comes "
+      "with the chart, as does the Role to patch it: if either was deleted, run helm upgrade."),
     R(LoginFailed, "The manager refused the login of this ServiceAccount.",
       "Compare the role's bound ServiceAccount, namespace and audience at the manager with the "
       "message, and that the mount trusts this cluster's token issuer. `kubectl leasehold check` "
@@ -159,6 +172,14 @@ static const struct lh_reason reasons[] = {
     R(ResourceNotAllowed,
       "The cpu, memory or size annotation asks for more than the platform lets a Pod choose.",
       "Ask for less, as the message says, or have policy.maxCPU, maxMemory or maxSize raised."),
+    R(RevocationGivenUp,
+      "A login that an earlier leader of the cluster controller left behind could not be revoked: "
+      "the manager's policy does not allow it, the store or the ServiceAccount is gone, or the "
+      "manager could not be asked for an hour. Nothing waits for it any more. It ends by itself, "
+      "since nobody renews it.",
+      "Let the policy of the role allow update on auth/token/revoke-accessor; the ledger tries "
+      "once an hour. To end it at once, take its accessor from the log line and run "
+      "`bao token revoke -accessor ACCESSOR`."),
     R(RoleNotAllowed,
       "The role annotation names a role that the store does not let this namespace choose.",
       "Leave the annotation out to use the store's own role, or have the store's owner add a "

@@ -29,6 +29,8 @@
     X(KeyNotFound)                                                                                 \
     X(KVVersionMismatch)                                                                           \
     X(LeaseExpired)                                                                                \
+    X(LedgerFull)                                                                                  \
+    X(LedgerUnavailable)                                                                           \
     X(LoginFailed)                                                                                 \
     X(ManagerError)                                                                                \
     X(MountFailed)                                                                                 \
@@ -46,6 +48,7 @@
     X(RateLimited)                                                                                 \
     X(RequestInvalid)                                                                              \
     X(ResourceNotAllowed)                                                                          \
+    X(RevocationGivenUp)                                                                           \
     X(RoleNotAllowed)                                                                              \
     X(Sealed)                                                                                      \
     X(SecretDeleted)                                                                               \
