@@ -14,8 +14,9 @@
  *
  * Writes are gathered: one at a time, whatever came meanwhile in the next. Each tests the resource
  * version; after anything but a clean success the Secret is read again and merged. A leader writes
- * its term first, so what an earlier one writes later meets a conflict, and that one learns that
- * its time is over. Nothing fails for good but that: everything else is tried again.
+ * its term first, one above what is there, so that what an earlier one writes later meets a
+ * conflict and finds another's term: its time is over. Nothing fails for good but that: everything
+ * else is tried again.
  */
 #include "leasehold/core/metrics.h"
 #include "leasehold/kube/client.h"
@@ -51,6 +52,8 @@ struct ledger_options {
     struct lh_kube *kube;
     const char *namespace_, *name;          /* of the Secret, which exists; copied */
     const struct lh_provider_ops *provider; /* what it stands before; NULL: by the store */
+    /* May a write go out now? Asked before each; NULL: always. */
+    bool (*leads)(void *arg);
     /* Callbacks come from the loop; inside one, everything but ledger_free() is allowed. */
     /* For revoking what no live login of the same identity can. LH_E_NOTFOUND: store or account are
      * gone, so that it cannot be revoked: it is given up at once. */
@@ -74,13 +77,15 @@ int ledger_new(const struct ledger_options *opts, struct ledger **out, struct lh
  */
 void ledger_free(struct ledger *l);
 
-/* This process leads, with a term above every earlier leader's (the Lease's transitions). Reads the
- * Secret until it succeeds, writes the term, says loaded. Until then a login waits. */
+/* This process leads, in this term of the Lease. Reads the Secret until it succeeds, writes the
+ * term (a higher one, if the Lease was made anew meanwhile), says loaded. Logins before that fail
+ * with LedgerUnavailable, and so they do while the Secret cannot be written. */
 void ledger_start(struct ledger *l, int64_t term);
 /* The caches of projections are whole: what earlier leaders left and belongs to nobody is revoked
  * from now on; the rest when ledger_release() names it. */
 void ledger_synced(struct ledger *l);
-/* No longer leader: nothing is written and nobody revoked from now on; logins under way fail. */
+/* No longer leader: nothing is written and nobody revoked from now on; logins under way fail. May
+ * be started again. */
 void ledger_stop(struct ledger *l);
 
 /* Nothing needs the tokens recorded for uid any more, but for those that open providers hold: they
