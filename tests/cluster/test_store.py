@@ -2,10 +2,11 @@
 """Kinds of stores and logins, as the API server takes them and the manager accepts them."""
 
 import base64
+import json
 
 import pytest
 from procs import wait_until
-from product import ACCOUNT, AGENT, STORE, pod
+from product import ACCOUNT, AGENT, LOGIN, STORE, application, pod
 
 
 def own_store(product, tenant, auth, name="own"):
@@ -50,27 +51,77 @@ def test_login_by_kubernetes(product, tenant, database_role):
     assert product.manager.bao.requests(mark)["update", "auth/kubernetes/login"] == 1
 
 
-def test_login_by_approle_whose_secret_only_the_agent_sees(product, tenant, database_role):
+def shared_logins(product):
+    """Methods whose credential is a Secret of the namespace: the store's auth, and the Secret's data."""
     role_id, secret_id = product.manager.approle("agent")
-    product.cluster.apply(secret(tenant, "approle", {"secret-id": secret_id}))
-    auth = {
-        "appRole": {
-            "mount": "approle",
-            "roleId": role_id,
-            "secretIdRef": {"name": "approle", "key": "secret-id"},
-        }
+    certificate, key = (f.read_text() for f in product.manager.client_certificate)
+    bao = product.manager.bao
+    # With it the agent ends the leases one by one that it made by a token which others use as well.
+    bao.api("PUT", "sys/policies/acl/ender", {"policy": 'path "sys/leases/revoke" { capabilities = ["update"] }'})
+    token = bao.api("POST", "auth/token/create", {"policies": ["app", "ender"], "ttl": "1h"}).data
+    by_key = {name: {"name": name, "key": "secret"} for name in ("approle", "token")}
+    return {
+        "approle": (
+            {"appRole": {"mount": "approle", "roleId": role_id, "secretIdRef": by_key["approle"]}},
+            {"secret": secret_id},
+        ),
+        "cert": (
+            {"cert": {"mount": "cert", "role": "app", "secretRef": {"name": "cert"}}},
+            {"tls.crt": certificate, "tls.key": key},
+        ),
+        "token": ({"token": {"secretRef": by_key["token"]}}, {"secret": token["client_token"]}),
     }
-    product.cluster.apply(own_store(product, tenant, auth))
-    admitted(tenant, {"secret.db": database_role("approle", "1h", "2h"), "store": "SecretStore/own"})
+
+
+def test_logins_whose_secret_only_the_agent_sees(product, tenant, database_role):
+    manager = product.manager
+    logins = shared_logins(product)
+    for name, (auth, data) in logins.items():
+        product.cluster.apply(secret(tenant, name, data), own_store(product, tenant, auth, name))
+    for name in logins:
+        annotations = {"secret.db": database_role(f"by-{name}", "1h", "2h"), "store": f"SecretStore/{name}"}
+        done = tenant.create(pod(name, annotations), check=False)
+        assert done.returncode == 0, done.stderr
+    users = {}
+    for name, (_, data) in logins.items():
+        tenant.ready(name)
+        user, password = tenant.credential(name)
+        assert manager.pg_login(user, password)
+        users[name] = user
+        made = tenant.get("pod", name)
+        agent, app = made["spec"]["initContainers"][0], made["spec"]["containers"][0]
+        assert agent["name"] == AGENT and "leasehold-token" not in {v["name"] for v in made["spec"]["volumes"]}
+        assert {m["name"] for m in app["volumeMounts"]} == {"leasehold-secrets"}
+        (mount,) = [m for m in agent["volumeMounts"] if m["name"] == "leasehold-credential"]
+        assert mount["readOnly"]
+        everything = json.dumps(made) + tenant.logs(name, AGENT)
+        assert not any(value in everything for value in data.values())
+
+    # What is not asked for by name is not there: one Secret may hold more than the agent is to see.
+    volumes = {v["name"]: v for v in tenant.get("pod", "token")["spec"]["volumes"]}
+    assert volumes["leasehold-credential"]["secret"]["items"] == [{"key": "secret", "path": "secret"}]
+
+    for name in logins:
+        tenant.delete(name)
+    for name in logins:
+        wait_until(f"end of {name}'s user", lambda n=name: users[n] not in manager.pg_users(), 5)
+    # The token is the store's, not the Pod's: others live by it.
+    token = logins["token"][1]["secret"]
+    assert manager.bao.api("GET", "auth/token/lookup-self", token=token).data["policies"] == ["app", "default", "ender"]
+
+
+def test_static_role_is_read_again_when_it_rotates(product, tenant):
+    annotations = {"secret.db": "database/static-creds/static1", "on-change": "signal:HUP@sh"}
+    tenant.create(pod("shop", annotations, application("cat db/password")))
+    tenant.ready("shop")
+    mark = product.manager.bao.audit_mark()
     user, password = tenant.credential("shop")
-    assert product.manager.pg_login(user, password)
-    spec = tenant.get("pod", "shop")["spec"]
-    mounts = {m["name"] for m in spec["containers"][0]["volumeMounts"]}
-    assert mounts == {"leasehold-secrets"}
-    assert "leasehold-credential" in {m["name"] for m in spec["initContainers"][0]["volumeMounts"]}
-    assert spec["initContainers"][0]["name"] == AGENT
-    tenant.delete("shop")
-    wait_until("end of the user", lambda: user not in product.manager.pg_users(), 5)
+    assert user == "static1" and product.manager.pg_login(user, password)
+    product.cluster.wait("the application to be told of a rotation", lambda: len(set(tenant.told("shop"))) > 1, 30)
+    user, fresh = tenant.credential("shop")
+    assert user == "static1" and fresh != password
+    product.cluster.wait("a login by the file", lambda: product.manager.pg_login(*tenant.credential("shop")), 5)
+    assert not tenant.requests(mark)[LOGIN]
 
 
 def test_two_stores_need_a_choice(product, tenant):
