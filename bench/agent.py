@@ -9,6 +9,7 @@ import statistics
 import time
 
 from agents import BaoAgent, Leasehold, Run, cpu_seconds, memory_kib, wakeups
+from conditions import Conditions
 from managers import Manager
 
 SECRETS = [(f"kv{i}", f"kv/app/s{i}") for i in range(1, 6)] + [(f"db{i}", f"database/creds/slow{i}") for i in range(1, 6)]
@@ -60,6 +61,7 @@ def main():
     parser.add_argument("--settle", type=float, default=60)
     parser.add_argument("--idle", type=float, default=60)
     args = parser.parse_args()
+    conditions = Conditions(args.bin_dir)
     with Manager() as manager:
         agents = [Leasehold(manager, args.bin_dir / "leasehold-agent"), BaoAgent(manager)]
         rows = {a.name: measure(manager, a, args) for a in agents}
@@ -68,6 +70,7 @@ def main():
     print("|---|" + "---|" * len(names))
     for key in rows[names[0]]:
         print(f"| {key} | " + " | ".join(f"{rows[n][key]:.1f}" for n in names) + " |")
+    print(conditions)
 
 
 if __name__ == "__main__":

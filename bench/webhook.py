@@ -1,23 +1,29 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""bench/webhook.py [--bin-dir DIR]: memory, CPU per review, peak on one core at 16 and 64 connections over TLS, and
+"""bench/webhook.py [--bin-dir DIR] [--beside DIR]: memory, CPU per review, peak on one core at 16 and 64 connections over TLS, and
 latency at 1,000 reviews a second corrected for coordinated omission. The webhook is pinned to core 1, the load to core 0."""
 
 import argparse
+import collections
 import json
 import os
 import pathlib
 import re
 import socket
 import ssl
+import statistics
 import subprocess
 import tempfile
 
 from agents import cpu_seconds, memory_kib
+from conditions import Conditions
 from openloop import open_loop, percentile
 from pki import Authority
+from priority import favour, realtime
 from procs import free_ports, wait_until
 
+HERE = pathlib.Path(__file__).resolve().parent
+RATE = 1000
 STORE = {
     "apiVersion": "leasehold.dev/v1alpha1",
     "kind": "ClusterSecretStore",
@@ -83,74 +89,113 @@ def review(annotated):
     return json.dumps(body, separators=(",", ":")).encode()
 
 
-def wrk(url, script_dir, body_file, connections, seconds):
-    command = ["taskset", "-c", "0", "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(script_dir / "post.lua"), url]
+def wrk(url, body_file, connections, seconds):
+    command = ["taskset", "-c", "0", "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(HERE / "post.lua"), url]
     text = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, "REVIEW": str(body_file)}).stdout
     if "Non-2xx" in text or "Socket errors" in text:
         raise SystemExit(f"wrk saw failures:\n{text}")
     return float(re.search(r"Requests/sec:\s+([0-9.]+)", text).group(1)), int(re.search(r"(\d+) requests in", text).group(1))
 
 
-def start(folder, binary):
-    authority = Authority(folder / "tls")
-    authority.leaf("webhook", "/CN=webhook", ["DNS:localhost", "IP:127.0.0.1"])
-    (folder / "store.yaml").write_text(json.dumps(STORE))
-    port, metrics = free_ports(2)
-    tls = folder / "tls"
-    argv = [str(binary), f"--listen=127.0.0.1:{port}", f"--metrics=127.0.0.1:{metrics}", "--log-level=warn"]
-    argv += [f"--tls-cert={tls / 'webhook.pem'}", f"--tls-key={tls / 'webhook.key'}", f"--stores={folder / 'store.yaml'}"]
-    process = subprocess.Popen(["taskset", "-c", "1", *argv])
-    context = ssl.create_default_context(cafile=str(authority.ca))
+class Webhook:
+    """One running webhook, pinned to core 1, and what was measured of it: row -> figures of all rounds."""
 
-    def ready():
+    def __init__(self, folder, bin_dir):
+        self.folder = folder / f"webhook-{len(list(folder.iterdir()))}"
+        self.rows = collections.defaultdict(list)
+        authority = Authority(self.folder / "tls")
+        authority.leaf("webhook", "/CN=webhook", ["DNS:localhost", "IP:127.0.0.1"])
+        self.context = ssl.create_default_context(cafile=str(authority.ca))
+        (self.folder / "store.yaml").write_text(json.dumps(STORE))
+        self.port, metrics = free_ports(2)
+        tls = self.folder / "tls"
+        argv = [str(bin_dir.resolve() / "leasehold-webhook"), f"--listen=127.0.0.1:{self.port}", "--log-level=warn"]
+        argv += [f"--metrics=127.0.0.1:{metrics}", f"--stores={self.folder / 'store.yaml'}"]
+        argv += [f"--tls-cert={tls / 'webhook.pem'}", f"--tls-key={tls / 'webhook.key'}"]
+        self.process = subprocess.Popen(["taskset", "-c", "1", *argv], start_new_session=True)
+        favour(self.process.pid)
         try:
-            with socket.create_connection(("127.0.0.1", port), 1):
+            wait_until("the webhook", self._serves, 10)
+        except BaseException:
+            self.close()
+            raise
+
+    def _serves(self):
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), 1):
                 return True
         except OSError:
             return False
 
-    wait_until("the webhook", ready, 10)
-    return process, port, context
+    def close(self):
+        self.process.terminate()
+        self.process.wait(20)
+
+    def memory(self, when):
+        private, resident = memory_kib(self.process.pid)
+        self.rows[f"private memory {when}, MiB"].append(private / 1024)
+        self.rows[f"resident memory {when}, MiB"].append(resident / 1024)
+
+    def peak(self, label, body, connections, seconds):
+        file = self.folder / "review.json"
+        file.write_bytes(body)
+        cpu = cpu_seconds(self.process.pid)
+        rate, count = wrk(f"https://127.0.0.1:{self.port}/mutate", file, connections, seconds)
+        spent = (cpu_seconds(self.process.pid) - cpu) / count
+        self.rows[f"{label}: peak at {connections} connections, reviews/s"].append(rate)
+        self.rows[f"{label}: CPU per review at {connections} connections, us"].append(spent * 1e6)
+
+    def fixed_rate(self, label, request, seconds):
+        latencies, errors = open_loop("127.0.0.1", self.port, self.context, request, RATE, seconds)
+        if errors:
+            raise SystemExit(f"{len(errors)} answers were no 200: {errors[0]}")
+        for p in (50, 99):
+            self.rows[f"{label} at {RATE:,}/s, 16 connections: p{p}, ms"].append(percentile(latencies, p) * 1000)
+
+
+def measure(webhooks, rounds, seconds):
+    """Every step is done for each webhook before the next step is: what disturbs the machine, disturbs all."""
+    for w in webhooks:
+        w.memory("idle")
+    for _ in range(rounds):
+        for label, body in (("annotated, 3 secrets", review(True)), ("not annotated", review(False))):
+            for connections in (16, 64):
+                for w in webhooks:
+                    w.peak(label, body, connections, seconds)
+    os.sched_setaffinity(0, {0})
+    realtime(0, *(w.process.pid for w in webhooks))
+    for _ in range(rounds):
+        for w in webhooks:
+            w.fixed_rate("annotated", ("POST", "/mutate", review(True)), 2 * seconds)
+        for w in webhooks:
+            w.fixed_rate("floor, GET /healthz", ("GET", "/healthz", b""), seconds)
+    for w in webhooks:
+        w.memory("after all that")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bin-dir", type=pathlib.Path, default=pathlib.Path("build/release/bin"))
-    parser.add_argument("--seconds", type=int, default=10)
+    parser.add_argument("--beside", type=pathlib.Path, metavar="DIR", help="programs of another build, measured in turns")
+    parser.add_argument("--seconds", type=int, default=10, help="of a step [10]")
+    parser.add_argument("--rounds", type=int, default=3, help="medians of so many are printed [3]")
     args = parser.parse_args()
-    here = pathlib.Path(__file__).resolve().parent
+    conditions = Conditions(args.bin_dir)
+    favour()
+    webhooks = []
     with tempfile.TemporaryDirectory() as name:
-        folder = pathlib.Path(name)
-        process, port, context = start(folder, args.bin_dir.resolve() / "leasehold-webhook")
         try:
-            rows = []
-            idle = memory_kib(process.pid)
-            rows.append(("private memory idle, MiB", idle[0] / 1024))
-            rows.append(("resident memory idle, MiB", idle[1] / 1024))
-            url = f"https://127.0.0.1:{port}/mutate"
-            for label, annotated in (("annotated, 3 secrets", True), ("not annotated", False)):
-                file = folder / f"review-{annotated}.json"
-                file.write_bytes(review(annotated))
-                for connections in (16, 64):
-                    cpu = cpu_seconds(process.pid)
-                    rate, count = wrk(url, here, file, connections, args.seconds)
-                    spent = (cpu_seconds(process.pid) - cpu) / count
-                    rows.append((f"{label}: peak at {connections} connections, reviews/s", rate))
-                    rows.append((f"{label}: CPU per review at {connections} connections, us", spent * 1e6))
-            os.sched_setaffinity(0, {0})
-            latencies, errors = open_loop("127.0.0.1", port, context, "/mutate", review(True), 1000, 2 * args.seconds)
-            if errors:
-                raise SystemExit(f"{len(errors)} answers were no 200: {errors[0]}")
-            rows.append(("1,000/s, 16 connections: p50, ms", percentile(latencies, 50) * 1000))
-            rows.append(("1,000/s, 16 connections: p99, ms", percentile(latencies, 99) * 1000))
-            after = memory_kib(process.pid)
-            rows.append(("private memory after all that, MiB", after[0] / 1024))
+            for bin_dir in [args.bin_dir] + ([args.beside] if args.beside else []):
+                webhooks.append(Webhook(pathlib.Path(name), bin_dir))
+            measure(webhooks, args.rounds, args.seconds)
         finally:
-            process.terminate()
-            process.wait(20)
-    print("| leasehold-webhook | |\n|---|---|")
-    for label, value in rows:
-        print(f"| {label} | {value:,.2f} |")
+            for w in webhooks:
+                w.close()
+    names = ["leasehold-webhook", "the one beside it"][: len(webhooks)]
+    print(f"| median of {args.rounds} | " + " | ".join(names) + " |\n|---|" + "---|" * len(names))
+    for row in webhooks[0].rows:
+        print(f"| {row} | " + " | ".join(f"{statistics.median(w.rows[row]):,.2f}" for w in webhooks) + " |")
+    print(conditions)
 
 
 if __name__ == "__main__":
