@@ -39,6 +39,10 @@ static const struct lh_reason reasons[] = {
       "Add the audience to the chart value node.audiences, or use one that is listed there. "
       "Running "
       "Pods keep their files meanwhile."),
+    R(Available,
+      "The store's manager answers, and is initialised and not sealed. Whether it takes a login is "
+      "for each ServiceAccount to find.",
+      "Nothing is to be done."),
     R(CertificateInvalid,
       "The manager's TLS certificate was not accepted: unknown CA, wrong name, or out of date. "
       "Nothing was sent to it.",
@@ -65,11 +69,23 @@ static const struct lh_reason reasons[] = {
       "store refers to, or a key in it.",
       "Create the Secret (in the store's namespace) or the key that the message names. For a token "
       "file, check that the volume leasehold-token of the Pod was not changed."),
+    R(DeletionsHeld,
+      "More objects vanished at once than usually do, so the cluster controller deletes nothing "
+      "that stood for them: no Secret copy, no credential.",
+      "Find out why they vanished (a deleted CRD, a GitOps prune, an emptied namespace). If they "
+      "are wanted, apply them again, and the hold ends by itself. If all is as intended, confirm "
+      "the number that the message gives with the annotation leasehold.dev/confirm-deletions on "
+      "the controller's Lease."),
     R(FileConflict,
       "Two items would write the same file, or one wants a file where another wants a folder, or a "
       "key of the secret is no file name.",
       "Give one of them another place with file.NAME, or name single keys with path#key."),
     R(Fresh, "All secrets are published and up to date.", "Nothing is to be done."),
+    R(HealthUnknown,
+      "The health of the store cannot be asked from here: it trusts a CA that is in a ConfigMap of "
+      "each Pod's own namespace (caBundleRef).",
+      "Nothing has to be done; Pods are not held back by it. Put the CA into spec.vault.caBundle "
+      "if the condition is to say more."),
     R(ImageNotAllowed, "The image annotation names an agent image that the platform does not list.",
       "Leave the annotation out to get the platform's agent, or ask for the image, by digest, in "
       "policy.images of the chart."),
@@ -121,6 +137,12 @@ static const struct lh_reason reasons[] = {
       "the platform gives them.",
       "Mount fewer SecretProjections on one node, or raise node.maxMemory or "
       "node.maxNamespaceMemory in the chart together with the memory limit of the DaemonSet."),
+    R(NotInjected,
+      "The Pod asks for secrets by annotation and runs without them: no webhook saw it when it was "
+      "created.",
+      "Check that leasehold-webhook runs, that the namespace is not excluded and that "
+      "webhook.failurePolicy is Fail; then delete the Pod, so that its owner creates it again. A "
+      "Pod that is meant to run without secrets takes the annotation inject: \"false\"."),
     R(NotifyFailed, "The new secrets are in place, but telling the application (on-change) failed.",
       "Check the process name and uid (signal), the program (exec) or the URL and its answer "
       "(HTTP) in the agent's log. It is told again at the next change, and retried before."),
@@ -172,6 +194,19 @@ static const struct lh_reason reasons[] = {
     R(ResourceNotAllowed,
       "The cpu, memory or size annotation asks for more than the platform lets a Pod choose.",
       "Ask for less, as the message says, or have policy.maxCPU, maxMemory or maxSize raised."),
+    R(RestartOnLease,
+      "The projection restarts workloads on change and holds credentials with a lease. Those are "
+      "replaced all the time and do not count; only values without a lease restart a workload.",
+      "Let the application read its files again (the folder ..data changes all at once, or "
+      "on-change with an agent), or take the leased item into a projection of its own without "
+      "onChange.restart."),
+    R(RestartPending,
+      "A workload runs with older secrets and is to be restarted, but not now: its rollout is "
+      "paused or under way, a PodDisruptionBudget allows no disruption, or the namespace had "
+      "enough restarts for the moment.",
+      "The message names the workload and what is waited for. A paused rollout has to be resumed, "
+      "a disruption budget that allows nothing has to be changed, or the workload restarted by "
+      "hand; all else passes by itself."),
     R(RevocationGivenUp,
       "A login that an earlier leader of the cluster controller left behind could not be revoked: "
       "the manager's policy does not allow it, the store or the ServiceAccount is gone, or the "
@@ -180,6 +215,10 @@ static const struct lh_reason reasons[] = {
       "Let the policy of the role allow update on auth/token/revoke-accessor; the ledger tries "
       "once an hour. To end it at once, take its accessor from the log line and run "
       "`bao token revoke -accessor ACCESSOR`."),
+    R(RightsMissing,
+      "The cluster controller has no right in the namespace to do what the projection asks for.",
+      "Add the namespace to cluster.namespaces of the chart, which binds the ClusterRole of copies "
+      "and restarts there; the message says which right was refused."),
     R(RoleNotAllowed,
       "The role annotation names a role that the store does not let this namespace choose.",
       "Leave the annotation out to use the store's own role, or have the store's owner add a "
@@ -235,6 +274,9 @@ static const struct lh_reason reasons[] = {
       "the Pod, and has one attribute, projection.",
       "Correct the volume as the message says: `csi: {driver: csi.leasehold.dev, readOnly: true, "
       "volumeAttributes: {projection: NAME}}`."),
+    R(WorkloadNotFound,
+      "onChange.restart names a workload that does not exist in the projection's namespace.",
+      "Create it or correct kind and name; it is looked for again by itself."),
     {NULL, NULL, NULL},
 };
 

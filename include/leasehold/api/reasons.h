@@ -17,13 +17,16 @@
     X(AudienceInvalid)                                                                             \
     X(AudienceNotServed)                                                                           \
     X(AddressNotAllowed)                                                                           \
+    X(Available)                                                                                   \
     X(CertificateInvalid)                                                                          \
     X(ConfigInvalid)                                                                               \
     X(ConfigTooLarge)                                                                              \
     X(ConfigTooNew)                                                                                \
     X(CredentialMissing)                                                                           \
+    X(DeletionsHeld)                                                                               \
     X(FileConflict)                                                                                \
     X(Fresh)                                                                                       \
+    X(HealthUnknown)                                                                               \
     X(ImageNotAllowed)                                                                             \
     X(InternalError)                                                                               \
     X(KeyNotFound)                                                                                 \
@@ -37,6 +40,7 @@
     X(NameReserved)                                                                                \
     X(NodeMemoryFull)                                                                              \
     X(NotifyFailed)                                                                                \
+    X(NotInjected)                                                                                 \
     X(PathInvalid)                                                                                 \
     X(PathNotAllowed)                                                                              \
     X(PathNotFound)                                                                                \
@@ -48,7 +52,10 @@
     X(RateLimited)                                                                                 \
     X(RequestInvalid)                                                                              \
     X(ResourceNotAllowed)                                                                          \
+    X(RestartOnLease)                                                                              \
+    X(RestartPending)                                                                              \
     X(RevocationGivenUp)                                                                           \
+    X(RightsMissing)                                                                               \
     X(RoleNotAllowed)                                                                              \
     X(Sealed)                                                                                      \
     X(SecretDeleted)                                                                               \
@@ -62,7 +69,8 @@
     X(TokenExpired)                                                                                \
     X(TooLarge)                                                                                    \
     X(Unreachable)                                                                                 \
-    X(VolumeInvalid)
+    X(VolumeInvalid)                                                                               \
+    X(WorkloadNotFound)
 
 #define LH_REASON_DECLARE(word) extern const char LH_REASON_##word[];
 LH_REASONS(LH_REASON_DECLARE)
