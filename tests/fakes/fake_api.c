@@ -261,7 +261,7 @@ static void happened(struct fake_api *f, const char *type, const struct object *
     }
 }
 
-struct object *fake_find(struct fake_api *f, const char *collection, const char *ns,
+struct object *fake_find(const struct fake_api *f, const char *collection, const char *ns,
                          const char *name)
 {
     for (size_t i = 0; i < f->objects.n; i++) {
@@ -274,7 +274,7 @@ struct object *fake_find(struct fake_api *f, const char *collection, const char 
     return NULL;
 }
 
-static void set_version(struct fake_api *f, lh_json *meta)
+void fake_set_version(struct fake_api *f, lh_json *meta)
 {
     char text[24];
 
@@ -282,54 +282,84 @@ static void set_version(struct fake_api *f, lh_json *meta)
     lh_json_set(meta, "resourceVersion", lh_json_new_z(text));
 }
 
-void fake_api_put(struct fake_api *f, const char *collection, const char *json)
+struct object *fake_add(struct fake_api *f, const char *collection, lh_json *v)
 {
-    lh_json *v = NULL, *meta;
-    const char *name, *ns, *uid;
-    struct object *o;
-    int64_t generation = 1;
+    lh_json *meta = lh_json_mut(lh_json_get(v, "metadata"));
+    struct object *o = need(lh_vec_push(&f->objects, NULL));
+    char text[24];
 
-    if (lh_json_parse(lh_str(json), NULL, &v, NULL) < 0)
-        abort();
-    meta = lh_json_mut(lh_json_get(v, "metadata"));
-    name = need((void *)(uintptr_t)lh_json_get_z(meta, "name"));
-    ns = lh_json_get_z(meta, "namespace");
-    uid = lh_json_get_z(meta, "uid");
-    o = fake_find(f, collection, ns, name);
-    if (o && !uid) {
-        const lh_json *old = lh_json_get(o->value, "metadata");
-
-        lh_json_set(meta, "uid", lh_json_new_z(lh_json_get_z(old, "uid")));
-        generation = lh_json_get_int(old, "generation", 0) + 1;
-    } else if (!uid) {
-        char text[24];
-
+    o->collection = need(lh_strdup(collection));
+    o->namespace_ = dup_or_null(lh_json_get_z(meta, "namespace"));
+    o->name = need(lh_strdup(lh_json_get_z(meta, "name")));
+    o->value = v;
+    if (!lh_json_get(meta, "uid")) {
         snprintf(text, sizeof(text), "uid-%lld", (long long)++f->uids);
         lh_json_set(meta, "uid", lh_json_new_z(text));
     }
     if (!lh_json_get(meta, "generation"))
-        lh_json_set(meta, "generation", lh_json_new_int(generation));
-    set_version(f, meta);
-    if (o) {
-        lh_json_unref(o->value);
-        o->value = v;
-        happened(f, "MODIFIED", o);
+        lh_json_set(meta, "generation", lh_json_new_int(1));
+    fake_set_version(f, meta);
+    happened(f, "ADDED", o);
+    return o;
+}
+
+void fake_replace(struct fake_api *f, struct object *o, lh_json *v)
+{
+    fake_set_version(f, lh_json_mut(lh_json_get(v, "metadata")));
+    lh_json_unref(o->value);
+    o->value = v;
+    happened(f, "MODIFIED", o);
+}
+
+void fake_remove(struct fake_api *f, struct object *o)
+{
+    fake_set_version(f, lh_json_mut(lh_json_get(o->value, "metadata")));
+    happened(f, "DELETED", o);
+    object_done(o);
+    lh_vec_remove(&f->objects, (size_t)(o - (struct object *)f->objects.p));
+}
+
+void fake_api_put(struct fake_api *f, const char *collection, const char *json)
+{
+    lh_json *v = NULL, *meta;
+    const lh_json *old;
+    struct object *o;
+    int64_t generation;
+
+    if (lh_json_parse(lh_str(json), NULL, &v, NULL) < 0)
+        abort();
+    meta = lh_json_mut(lh_json_get(v, "metadata"));
+    o = fake_find(f, collection, lh_json_get_z(meta, "namespace"), lh_json_get_z(meta, "name"));
+    if (!o) {
+        fake_add(f, collection, v);
         return;
     }
-    o = need(lh_vec_push(&f->objects, NULL));
-    *o = (struct object){need(lh_strdup(collection)), dup_or_null(ns), need(lh_strdup(name)), v};
-    happened(f, "ADDED", o);
+    old = lh_json_get(o->value, "metadata");
+    generation = lh_json_get(meta, "uid") ? 1 : lh_json_get_int(old, "generation", 0) + 1;
+    if (!lh_json_get(meta, "uid"))
+        lh_json_set(meta, "uid", lh_json_new_z(lh_json_get_z(old, "uid")));
+    if (!lh_json_get(meta, "generation"))
+        lh_json_set(meta, "generation", lh_json_new_int(generation));
+    fake_replace(f, o, v);
 }
 
 void fake_api_delete(struct fake_api *f, const char *collection, const char *namespace_,
                      const char *name)
 {
-    struct object *o = need(fake_find(f, collection, namespace_, name));
+    fake_remove(f, need(fake_find(f, collection, namespace_, name)));
+}
 
-    set_version(f, lh_json_mut(lh_json_get(o->value, "metadata")));
-    happened(f, "DELETED", o);
-    object_done(o);
-    lh_vec_remove(&f->objects, (size_t)(o - (struct object *)f->objects.p));
+const lh_json *fake_api_get(const struct fake_api *f, const char *collection,
+                            const char *namespace_, const char *name)
+{
+    const struct object *o = fake_find(f, collection, namespace_, name);
+
+    return o ? o->value : NULL;
+}
+
+void fake_api_interfere(struct fake_api *f, unsigned n)
+{
+    f->interfere = n;
 }
 
 void fake_api_compact(struct fake_api *f)

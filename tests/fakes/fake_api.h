@@ -4,10 +4,11 @@
 #define LEASEHOLD_TESTS_FAKE_API_H
 
 /*
- * A Kubernetes API server as far as reflectors see it: collections of objects with resource
- * versions, lists in pages, watches with bookmarks and initial events, single objects, token
- * requests, and the ways in which all of that fails. It listens on loopback with TLS on our own
- * server. A collection is called "group/version/resource", "v1/namespaces" for core.
+ * A Kubernetes API server as far as controllers see it: collections of objects with resource
+ * versions, lists in pages, watches with bookmarks and initial events, single objects, writes with
+ * their preconditions and finalizers, token requests, and the ways in which all of that fails. It
+ * listens on loopback with TLS on our own server. A collection is called "group/version/resource",
+ * "v1/namespaces" for core.
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -37,6 +38,11 @@ void fake_api_put(struct fake_api *f, const char *collection, const char *json);
 /* namespace_ NULL: cluster scope. */
 void fake_api_delete(struct fake_api *f, const char *collection, const char *namespace_,
                      const char *name);
+/* As stored, borrowed until it changes; NULL: there is none. */
+const lh_json *fake_api_get(const struct fake_api *f, const char *collection,
+                            const char *namespace_, const char *name);
+/* Before each of the next n writes to an object that exists, somebody else writes to it. */
+void fake_api_interfere(struct fake_api *f, unsigned n);
 /* Watches that ask for what happened before now get 410 Gone. */
 void fake_api_compact(struct fake_api *f);
 
@@ -60,12 +66,13 @@ void fake_api_deny(struct fake_api *f, const char *collection); /* 403 */
 
 /* The next answers to what fits: method and a prefix of path with query. status 0: dropped. */
 struct fake_api_fault {
-    const char *method, *prefix; /* NULL: any */
+    const char *method, *prefix, *agent; /* NULL: any; agent: of the client, as it calls itself */
     int status;
     const char *body;    /* NULL: a Status */
     const char *headers; /* "Retry-After: 2\r\n" or NULL */
     unsigned times;      /* 0: until cleared */
     bool stall;          /* no answer at all */
+    bool after;          /* it is carried out, then its answer gets lost; the rest is not used */
 };
 void fake_api_fault(struct fake_api *f, const struct fake_api_fault *fault); /* one at a time */
 void fake_api_fault_clear(struct fake_api *f);

@@ -2,8 +2,8 @@
 #ifndef LEASEHOLD_TESTS_FAKE_API_PRIV_H
 #define LEASEHOLD_TESTS_FAKE_API_PRIV_H
 
-/* The fake API server's inside: what it holds (fake_api.c), how it answers (fake_api_requests.c).
- */
+/* The fake API server's inside: what it holds (fake_api.c), how it answers (fake_api_requests.c),
+ * and how objects are written (fake_api_writes.c). */
 #include "fake_api.h"
 
 #include <stdio.h>
@@ -45,10 +45,24 @@ struct fake_api {
     struct lh_vec objects, past, watches, requests; /* struct object, past, watch, char * */
     struct lh_vec stalled;                          /* struct lh_call * */
     int64_t rv, oldest, uids;
+    unsigned interfere;
     bool no_watch_list, no_initial_end, pages_expire, lags;
     bool has_fault;
     struct fake_api_fault fault;
 };
+
+/* A request taken apart. */
+struct ask {
+    const struct lh_request *req;
+    struct lh_call *call;
+    char collection[200];
+    char parts[PATH_PARTS][128]; /* namespace, name, subresource; "" if absent */
+    bool metadata;
+    bool lost; /* carried out, but its answer gets lost */
+};
+#define ASK_NAMESPACE(a) ((a)->parts[0])
+#define ASK_NAME(a)      ((a)->parts[1])
+#define ASK_SUB(a)       ((a)->parts[2])
 
 /* A handler of everything; arg is the fake. */
 void fake_api_handle(void *arg, const struct lh_request *req, struct lh_call *call);
@@ -74,8 +88,19 @@ static inline bool fits(const char *wanted, const char *has)
 void fake_put_value(struct lh_buf *b, const lh_json *v, bool metadata);
 void fake_put_status(struct lh_buf *b, int code, const char *reason, const char *message,
                      const char *cause);
-struct object *fake_find(struct fake_api *f, const char *collection, const char *ns,
+struct object *fake_find(const struct fake_api *f, const char *collection, const char *ns,
                          const char *name);
+void fake_set_version(struct fake_api *f, lh_json *meta);
+/* Takes v; tells watches. */
+struct object *fake_add(struct fake_api *f, const char *collection, lh_json *v);
+void fake_replace(struct fake_api *f, struct object *o, lh_json *v);
+void fake_remove(struct fake_api *f, struct object *o);
+bool fake_query_value(const struct lh_request *req, const char *key, char *out, size_t size);
+void fake_answer_status(struct ask *a, int code, const char *reason, const char *message,
+                        const char *cause);
+void fake_answer(struct ask *a, int code, struct lh_buf *b);
+/* Everything that changes something. */
+void fake_write(struct fake_api *f, struct ask *a);
 void fake_watch_done(struct watch *w);
 bool fake_watch_sees(const struct watch *w, const struct object *o);
 void fake_send_event(struct watch *w, const char *type, const lh_json *value);
