@@ -49,7 +49,7 @@ char *breaker_next(struct breaker *b, lh_ms now);
 lh_ms breaker_at(const struct breaker *b, lh_ms now);
 /* text: value of BREAKER_CONFIRM, NULL: none. True if it released the hold that is on: everything
  * that waits goes, and what comes later counts anew. */
-bool breaker_confirm(struct breaker *b, const char *text, lh_ms now);
+bool breaker_confirm(struct breaker *b, const char *text);
 
 struct breaker_info {
     bool open;
