@@ -282,7 +282,7 @@ void fake_set_version(struct fake_api *f, lh_json *meta)
     lh_json_set(meta, "resourceVersion", lh_json_new_z(text));
 }
 
-struct object *fake_add(struct fake_api *f, const char *collection, lh_json *v)
+struct object *fake_api_add(struct fake_api *f, const char *collection, lh_json *v)
 {
     lh_json *meta = lh_json_mut(lh_json_get(v, "metadata"));
     struct object *o = need(lh_vec_push(&f->objects, NULL));
@@ -303,7 +303,7 @@ struct object *fake_add(struct fake_api *f, const char *collection, lh_json *v)
     return o;
 }
 
-void fake_replace(struct fake_api *f, struct object *o, lh_json *v)
+void fake_api_replace(struct fake_api *f, struct object *o, lh_json *v)
 {
     fake_set_version(f, lh_json_mut(lh_json_get(v, "metadata")));
     lh_json_unref(o->value);
@@ -311,7 +311,7 @@ void fake_replace(struct fake_api *f, struct object *o, lh_json *v)
     happened(f, "MODIFIED", o);
 }
 
-void fake_remove(struct fake_api *f, struct object *o)
+void fake_api_remove(struct fake_api *f, struct object *o)
 {
     fake_set_version(f, lh_json_mut(lh_json_get(o->value, "metadata")));
     happened(f, "DELETED", o);
@@ -331,7 +331,7 @@ void fake_api_put(struct fake_api *f, const char *collection, const char *json)
     meta = lh_json_mut(lh_json_get(v, "metadata"));
     o = fake_find(f, collection, lh_json_get_z(meta, "namespace"), lh_json_get_z(meta, "name"));
     if (!o) {
-        fake_add(f, collection, v);
+        fake_api_add(f, collection, v);
         return;
     }
     old = lh_json_get(o->value, "metadata");
@@ -340,13 +340,13 @@ void fake_api_put(struct fake_api *f, const char *collection, const char *json)
         lh_json_set(meta, "uid", lh_json_new_z(lh_json_get_z(old, "uid")));
     if (!lh_json_get(meta, "generation"))
         lh_json_set(meta, "generation", lh_json_new_int(generation));
-    fake_replace(f, o, v);
+    fake_api_replace(f, o, v);
 }
 
 void fake_api_delete(struct fake_api *f, const char *collection, const char *namespace_,
                      const char *name)
 {
-    fake_remove(f, need(fake_find(f, collection, namespace_, name)));
+    fake_api_remove(f, need(fake_find(f, collection, namespace_, name)));
 }
 
 const lh_json *fake_api_get(const struct fake_api *f, const char *collection,

@@ -92,15 +92,15 @@ struct object *fake_find(const struct fake_api *f, const char *collection, const
                          const char *name);
 void fake_set_version(struct fake_api *f, lh_json *meta);
 /* Takes v; tells watches. */
-struct object *fake_add(struct fake_api *f, const char *collection, lh_json *v);
-void fake_replace(struct fake_api *f, struct object *o, lh_json *v);
-void fake_remove(struct fake_api *f, struct object *o);
-bool fake_query_value(const struct lh_request *req, const char *key, char *out, size_t size);
-void fake_answer_status(struct ask *a, int code, const char *reason, const char *message,
-                        const char *cause);
-void fake_answer(struct ask *a, int code, struct lh_buf *b);
+struct object *fake_api_add(struct fake_api *f, const char *collection, lh_json *v);
+void fake_api_replace(struct fake_api *f, struct object *o, lh_json *v);
+void fake_api_remove(struct fake_api *f, struct object *o);
+bool fake_api_query(const struct lh_request *req, const char *key, char *out, size_t size);
+void fake_api_answer_status(struct ask *a, int code, const char *reason, const char *message,
+                            const char *cause);
+void fake_api_answer(struct ask *a, int code, struct lh_buf *b);
 /* Everything that changes something. */
-void fake_write(struct fake_api *f, struct ask *a);
+void fake_api_write(struct fake_api *f, struct ask *a);
 void fake_watch_done(struct watch *w);
 bool fake_watch_sees(const struct watch *w, const struct object *o);
 void fake_send_event(struct watch *w, const char *type, const lh_json *value);

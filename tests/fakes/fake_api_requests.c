@@ -2,7 +2,7 @@
 /* How the fake API server answers. */
 #include "fake_api_priv.h"
 
-void fake_answer(struct ask *a, int code, struct lh_buf *b)
+void fake_api_answer(struct ask *a, int code, struct lh_buf *b)
 {
     if (a->lost)
         lh_call_abort(a->call);
@@ -11,18 +11,18 @@ void fake_answer(struct ask *a, int code, struct lh_buf *b)
     lh_buf_done(b);
 }
 
-void fake_answer_status(struct ask *a, int code, const char *reason, const char *message,
-                        const char *cause)
+void fake_api_answer_status(struct ask *a, int code, const char *reason, const char *message,
+                            const char *cause)
 {
     struct lh_buf b;
 
     lh_buf_init(&b, MAX_TEXT);
     fake_put_status(&b, code, reason, message, cause);
-    fake_answer(a, code, &b);
+    fake_api_answer(a, code, &b);
 }
 
 /* The value of a query's key, decoded; false if it has none. */
-bool fake_query_value(const struct lh_request *req, const char *key, char *out, size_t size)
+bool fake_api_query(const struct lh_request *req, const char *key, char *out, size_t size)
 {
     struct lh_str rest = req->query, one, name, value;
     bool more = req->query.n > 0;
@@ -54,7 +54,7 @@ static bool query_is(const struct lh_request *req, const char *key, const char *
 {
     char value[128];
 
-    return fake_query_value(req, key, value, sizeof(value)) && strcmp(value, want) == 0;
+    return fake_api_query(req, key, value, sizeof(value)) && strcmp(value, want) == 0;
 }
 
 /* "/apis/g/v/namespaces/ns/resource/name/sub" and its shorter kin. */
@@ -97,9 +97,9 @@ static struct watch wanted(const struct ask *a)
 
     w.collection = need(lh_strdup(a->collection));
     w.namespace_ = dup_or_null(ASK_NAMESPACE(a));
-    if (fake_query_value(a->req, "labelSelector", value, sizeof(value)))
+    if (fake_api_query(a->req, "labelSelector", value, sizeof(value)))
         w.label = dup_or_null(value);
-    if (fake_query_value(a->req, "fieldSelector", value, sizeof(value))) {
+    if (fake_api_query(a->req, "fieldSelector", value, sizeof(value))) {
         name = strchr(value, '=');
         w.name = dup_or_null(name ? name + 1 : NULL);
     }
@@ -110,7 +110,7 @@ static int64_t asked_version(const struct ask *a)
 {
     char value[32];
 
-    return fake_query_value(a->req, "resourceVersion", value, sizeof(value))
+    return fake_api_query(a->req, "resourceVersion", value, sizeof(value))
                ? strtoll(value, NULL, 10)
                : 0;
 }
@@ -122,12 +122,12 @@ static void start_watch(struct fake_api *f, struct ask *a)
     struct watch w;
 
     if (initial && f->no_watch_list) {
-        fake_answer_status(a, 422, "Invalid", "sendInitialEvents is forbidden",
-                           "FieldValueForbidden");
+        fake_api_answer_status(a, 422, "Invalid", "sendInitialEvents is forbidden",
+                               "FieldValueForbidden");
         return;
     }
     if (!initial && from < f->oldest) {
-        fake_answer_status(a, 410, "Expired", "too old resource version", "");
+        fake_api_answer_status(a, 410, "Expired", "too old resource version", "");
         return;
     }
     w = wanted(a);
@@ -157,9 +157,9 @@ static void answer_list(struct fake_api *f, struct ask *a)
     bool more = false;
     struct lh_buf b;
 
-    if (fake_query_value(a->req, "continue", value, sizeof(value)))
+    if (fake_api_query(a->req, "continue", value, sizeof(value)))
         from = (size_t)strtoull(value, NULL, 10);
-    if (fake_query_value(a->req, "limit", value, sizeof(value)))
+    if (fake_api_query(a->req, "limit", value, sizeof(value)))
         limit = (size_t)strtoull(value, NULL, 10);
     lh_buf_init(&b, MAX_TEXT);
     lh_buf_put_z(&b, "{\"kind\":\"List\",\"apiVersion\":\"v1\",\"items\":[");
@@ -179,18 +179,18 @@ static void answer_list(struct fake_api *f, struct ask *a)
         lh_buf_printf(&b, ",\"continue\":\"%zu\"", from + sent);
     lh_buf_put_z(&b, "}}");
     fake_watch_done(&w);
-    fake_answer(a, 200, &b);
+    fake_api_answer(a, 200, &b);
 }
 
 static void list(struct fake_api *f, struct ask *a)
 {
     char value[64];
 
-    if (f->pages_expire && fake_query_value(a->req, "continue", value, sizeof(value)))
-        fake_answer_status(a, 410, "Expired", "the continue token is too old", "");
+    if (f->pages_expire && fake_api_query(a->req, "continue", value, sizeof(value)))
+        fake_api_answer_status(a, 410, "Expired", "the continue token is too old", "");
     else if (f->lags && asked_version(a) > 0)
-        fake_answer_status(a, 504, "Timeout", "Too large resource version",
-                           "ResourceVersionTooLarge");
+        fake_api_answer_status(a, 504, "Timeout", "Too large resource version",
+                               "ResourceVersionTooLarge");
     else
         answer_list(f, a);
 }
@@ -209,7 +209,7 @@ static void token_request(struct ask *a)
     lh_buf_printf(&b, "{\"status\":{\"token\":\"%s.%s.%.*s.%lld\"}}", ASK_NAMESPACE(a), ASK_NAME(a),
                   (int)audience.n, audience.p,
                   (long long)lh_json_get_int(spec, "expirationSeconds", 0));
-    fake_answer(a, 201, &b);
+    fake_api_answer(a, 201, &b);
 }
 
 static void one(struct fake_api *f, struct ask *a)
@@ -223,12 +223,12 @@ static void one(struct fake_api *f, struct ask *a)
     }
     o = fake_find(f, a->collection, ASK_NAMESPACE(a), ASK_NAME(a));
     if (!o) {
-        fake_answer_status(a, 404, "NotFound", "not found", "");
+        fake_api_answer_status(a, 404, "NotFound", "not found", "");
         return;
     }
     lh_buf_init(&b, MAX_TEXT);
     fake_put_value(&b, o->value, a->metadata);
-    fake_answer(a, 200, &b);
+    fake_api_answer(a, 200, &b);
 }
 
 static void record(struct fake_api *f, const struct lh_request *req, struct lh_call *call)
@@ -294,18 +294,18 @@ void fake_api_handle(void *arg, const struct lh_request *req, struct lh_call *ca
         return;
     if (!lh_str_starts(auth, LH_STR("Bearer ")) ||
         !lh_str_eqz((struct lh_str){auth.p + 7, auth.n - 7}, f->token)) {
-        fake_answer_status(&a, 401, "Unauthorized", "Unauthorized", "");
+        fake_api_answer_status(&a, 401, "Unauthorized", "Unauthorized", "");
         return;
     }
     if (!take_apart(&a)) {
-        fake_answer_status(&a, 404, "NotFound", "no such path", "");
+        fake_api_answer_status(&a, 404, "NotFound", "no such path", "");
         return;
     }
     a.metadata = accept.n > 0 && memmem(accept.p, accept.n, "PartialObjectMetadata", 21);
     if (f->denied && strcmp(f->denied, a.collection) == 0)
-        fake_answer_status(&a, 403, "Forbidden", "User cannot list resource", "");
+        fake_api_answer_status(&a, 403, "Forbidden", "User cannot list resource", "");
     else if (strcmp(req->method, "GET") != 0 && strcmp(ASK_SUB(&a), "token") != 0)
-        fake_write(f, &a);
+        fake_api_write(f, &a);
     else if (ASK_NAME(&a)[0])
         one(f, &a);
     else if (query_is(req, "watch", "1"))

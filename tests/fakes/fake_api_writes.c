@@ -15,7 +15,7 @@ static void answer_object(struct ask *a, int code, const lh_json *v)
 
     lh_buf_init(&b, MAX_TEXT);
     fake_put_value(&b, v, false);
-    fake_answer(a, code, &b);
+    fake_api_answer(a, code, &b);
 }
 
 static void invalid(struct ask *a, const char *field)
@@ -23,7 +23,7 @@ static void invalid(struct ask *a, const char *field)
     char message[200];
 
     snprintf(message, sizeof(message), "%s is not valid", field);
-    fake_answer_status(a, 422, "Invalid", message, "FieldValueInvalid");
+    fake_api_answer_status(a, 422, "Invalid", message, "FieldValueInvalid");
 }
 
 /* microTime: "2006-01-02T15:04:05.000000Z", six digits and no other number of them. */
@@ -169,10 +169,10 @@ static void store(struct fake_api *f, struct ask *a, struct object *o, lh_json *
         return;
     }
     count_generation(v, o->value);
-    fake_replace(f, o, lh_json_ref(v));
+    fake_api_replace(f, o, lh_json_ref(v));
     answer_object(a, 200, v);
     if (deleting && finalizers_of(v) == 0)
-        fake_remove(f, o);
+        fake_api_remove(f, o);
 }
 
 /* What the body says of an object must be so: "" for a field that it does not name. */
@@ -188,7 +188,7 @@ static bool conflicts(struct ask *a, const struct object *o, const lh_json *said
 {
     if (!differs(said, o, "uid") && !differs(said, o, "resourceVersion"))
         return false;
-    fake_answer_status(a, 409, "Conflict", "the object has been modified", "");
+    fake_api_answer_status(a, 409, "Conflict", "the object has been modified", "");
     return true;
 }
 
@@ -203,7 +203,7 @@ static void create(struct fake_api *f, struct ask *a, lh_json *v)
         return;
     }
     if (fake_find(f, a->collection, ASK_NAMESPACE(a), name)) {
-        fake_answer_status(a, 409, "AlreadyExists", "already exists", "");
+        fake_api_answer_status(a, 409, "AlreadyExists", "already exists", "");
         return;
     }
     if (ASK_NAMESPACE(a)[0])
@@ -217,7 +217,7 @@ static void create(struct fake_api *f, struct ask *a, lh_json *v)
     lh_json_set(meta, "creationTimestamp", lh_json_new_z(lh_clock_format(lh_clock_wall_ms(), now)));
     if (has_status(a))
         lh_json_del(v, "status");
-    answer_object(a, 201, fake_add(f, a->collection, lh_json_ref(v))->value);
+    answer_object(a, 201, fake_api_add(f, a->collection, lh_json_ref(v))->value);
 }
 
 static void update(struct fake_api *f, struct ask *a, struct object *o, lh_json *v)
@@ -263,7 +263,7 @@ static void json_patch(struct fake_api *f, struct ask *a, struct object *o, cons
     lh_buf_put_z(&b, "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"status\":\"Failure\","
                      "\"message\":\"the server rejected our request due to an error in our "
                      "request\",\"reason\":\"Invalid\",\"details\":{},\"code\":422}");
-    fake_answer(a, 422, &b);
+    fake_api_answer(a, 422, &b);
 }
 
 static void patch(struct fake_api *f, struct ask *a, struct object *o, const lh_json *body)
@@ -279,7 +279,7 @@ static void patch(struct fake_api *f, struct ask *a, struct object *o, const lh_
         merge(v, body);
         store(f, a, o, v);
     } else {
-        fake_answer_status(a, 415, "UnsupportedMediaType", "no such patch", "");
+        fake_api_answer_status(a, 415, "UnsupportedMediaType", "no such patch", "");
     }
 }
 
@@ -296,15 +296,15 @@ static void delete (struct fake_api *f, struct ask *a, struct object *o, const l
             v = need(lh_json_deep_copy(o->value));
             lh_json_set(lh_json_mut(lh_json_get(v, "metadata")), "deletionTimestamp",
                         lh_json_new_z(lh_clock_format(lh_clock_wall_ms(), now)));
-            fake_replace(f, o, v);
+            fake_api_replace(f, o, v);
         }
         answer_object(a, 200, o->value);
         return;
     }
-    fake_remove(f, o);
+    fake_api_remove(f, o);
     lh_buf_init(&b, MAX_TEXT);
     lh_buf_put_z(&b, "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"status\":\"Success\"}");
-    fake_answer(a, 200, &b);
+    fake_api_answer(a, 200, &b);
 }
 
 /* Somebody else was quicker. */
@@ -320,7 +320,7 @@ static void interfere(struct fake_api *f, struct object *o)
         lh_json_set(meta, "annotations", lh_json_new_object());
     lh_json_set(lh_json_mut(lh_json_get(meta, "annotations")), "interfered",
                 lh_json_new_int(f->interfere--));
-    fake_replace(f, o, v);
+    fake_api_replace(f, o, v);
 }
 
 static void write_object(struct fake_api *f, struct ask *a, lh_json *body)
@@ -328,7 +328,7 @@ static void write_object(struct fake_api *f, struct ask *a, lh_json *body)
     struct object *o = fake_find(f, a->collection, ASK_NAMESPACE(a), ASK_NAME(a));
 
     if (!o) {
-        fake_answer_status(a, 404, "NotFound", "not found", "");
+        fake_api_answer_status(a, 404, "NotFound", "not found", "");
         return;
     }
     interfere(f, o);
@@ -339,21 +339,21 @@ static void write_object(struct fake_api *f, struct ask *a, lh_json *body)
     else if (method_is(a, "DELETE"))
         delete (f, a, o, body);
     else
-        fake_answer_status(a, 405, "MethodNotAllowed", "no such method", "");
+        fake_api_answer_status(a, 405, "MethodNotAllowed", "no such method", "");
 }
 
-void fake_write(struct fake_api *f, struct ask *a)
+void fake_api_write(struct fake_api *f, struct ask *a)
 {
     lh_auto_json lh_json *body = NULL;
 
     if (a->req->body.n > 0 && lh_json_parse(a->req->body, NULL, &body, NULL) < 0)
-        fake_answer_status(a, 400, "BadRequest", "the body is no JSON", "");
+        fake_api_answer_status(a, 400, "BadRequest", "the body is no JSON", "");
     else if (!body && !method_is(a, "DELETE"))
-        fake_answer_status(a, 400, "BadRequest", "there is no body", "");
+        fake_api_answer_status(a, 400, "BadRequest", "there is no body", "");
     else if (ASK_NAME(a)[0])
         write_object(f, a, body);
     else if (method_is(a, "POST"))
         create(f, a, body);
     else
-        fake_answer_status(a, 405, "MethodNotAllowed", "no such method", "");
+        fake_api_answer_status(a, 405, "MethodNotAllowed", "no such method", "");
 }
