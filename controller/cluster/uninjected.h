@@ -17,7 +17,7 @@ struct uninjected;
 enum {
     UNINJECTED_NAMESPACES_MAX = 100, /* with a series of their own; the rest is "other" */
     UNINJECTED_TOLD_PER_SECOND = 10, /* so that a webhook that was away for long floods nobody */
-    UNINJECTED_KEPT_MAX = 20 * 1000, /* known by name; past it they are counted, and not told */
+    UNINJECTED_KEPT_MAX = 20 * 1000, /* past it neither counted nor told */
 };
 
 /* Pure: do these metadata (of a Pod) ask for secrets that were not injected? annotation: one that

@@ -211,6 +211,17 @@ void lh_metric_observe(const struct lh_metric *m, double value, const char *cons
     }
 }
 
+void lh_metric_drop(const struct lh_metric *m, const char *const *label_values)
+{
+    struct family *f = find_family(m);
+    size_t at;
+
+    if (!f || !search(f, label_values, &at))
+        return;
+    series_free(series_at(f, at));
+    lh_vec_remove(&f->series, at);
+}
+
 double lh_metric_value(const struct lh_metric *m, const char *const *label_values)
 {
     struct family *f = find_family(m);

@@ -29,6 +29,8 @@ int lh_metrics_register(const struct lh_metric *table, struct lh_err *err);
 void lh_metric_add(const struct lh_metric *m, double by, const char *const *label_values);
 void lh_metric_set(const struct lh_metric *m, double value, const char *const *label_values);
 void lh_metric_observe(const struct lh_metric *m, double value, const char *const *label_values);
+/* What the series stood for is gone: it is not written any more. */
+void lh_metric_drop(const struct lh_metric *m, const char *const *label_values);
 double lh_metric_value(const struct lh_metric *m,
                        const char *const *label_values); /* tests; counter or gauge */
 #define LH_LABELS(...) ((const char *const[]){__VA_ARGS__ __VA_OPT__(, ) NULL})

@@ -98,6 +98,18 @@ static void too_many_series_become_other(void **state)
     assert_null(strstr(text(), "s3"));
 }
 
+static void what_is_gone_is_not_written(void **state)
+{
+    (void)state;
+    lh_metric_add(&table[A], 1, LH_LABELS("a", "200"));
+    lh_metric_add(&table[A], 1, LH_LABELS("b", "200"));
+    lh_metric_drop(&table[A], LH_LABELS("a", "200"));
+    lh_metric_drop(&table[A], LH_LABELS("a", "200"));
+    lh_metric_drop(&unregistered, NULL);
+    assert_null(strstr(text(), "\"a\""));
+    assert_non_null(strstr(text(), "a_total{store=\"b\",code=\"200\"} 1\n"));
+}
+
 static void numbers_read_back(void **state)
 {
     static const struct {
@@ -169,6 +181,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(series_are_sorted_and_escaped, setup, teardown),
         cmocka_unit_test_setup_teardown(histograms_are_cumulative, setup, teardown),
         cmocka_unit_test_setup_teardown(too_many_series_become_other, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_is_gone_is_not_written, setup, teardown),
         cmocka_unit_test_setup_teardown(numbers_read_back, setup, teardown),
         cmocka_unit_test_setup_teardown(misuse_is_ignored, setup, teardown),
         cmocka_unit_test_setup_teardown(torture, setup, teardown),
