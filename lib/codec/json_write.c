@@ -13,14 +13,33 @@ struct writer {
 
 static void write_at(struct writer *w, const lh_json *v, int depth);
 
-static void write_escaped(struct lh_buf *b, unsigned char c)
+/* What follows the backslash where two characters are enough, else NUL. */
+static char short_escape(unsigned char c)
 {
     static const char letters[0x20] = {
         ['\b'] = 'b', ['\f'] = 'f', ['\n'] = 'n', ['\r'] = 'r', ['\t'] = 't'};
-    char letter = c < sizeof(letters) ? letters[c] : (char)c;
 
-    if (letter)
-        lh_buf_put(b, (char[]){'\\', letter}, 2);
+    return c < sizeof(letters) ? letters[c] : c == '"' || c == '\\' ? (char)c : '\0';
+}
+
+/* A run that goes out as it is, and the byte behind it, which does not. */
+static void write_run(struct lh_buf *b, const char *p, size_t n)
+{
+    unsigned char c = (unsigned char)p[n];
+    char letter = short_escape(c), *at;
+
+    if (letter) { /* one append: a document within a string is mostly quotes */
+        at = lh_buf_extend(b, n + 2);
+        if (!at)
+            return;
+        memcpy(at, p, n);
+        at[n] = '\\';
+        at[n + 1] = letter;
+        return;
+    }
+    lh_buf_put(b, p, n);
+    if (c >= 0x80)
+        lh_buf_put_z(b, "\\ufffd"); /* no UTF-8: what we write is always JSON */
     else
         lh_buf_printf(b, "\\u%04x", c);
 }
@@ -50,13 +69,11 @@ void lh_json_write_str(struct lh_str s, struct lh_buf *b)
             s.p += len;
             s.n -= len;
         } while (len > 0 && s.n > 0);
-        lh_buf_put(b, start, (size_t)(s.p - start));
-        if (s.n == 0)
+        if (s.n == 0) {
+            lh_buf_put(b, start, (size_t)(s.p - start));
             break;
-        if ((unsigned char)s.p[0] >= 0x80)
-            lh_buf_put_z(b, "\\ufffd"); /* no UTF-8: what we write is always JSON */
-        else
-            write_escaped(b, (unsigned char)s.p[0]);
+        }
+        write_run(b, start, (size_t)(s.p - start));
         s.p++;
         s.n--;
     }

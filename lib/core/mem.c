@@ -157,11 +157,12 @@ static inline void block_free(struct header *h)
     size_t n = h->n, class = class_of(n);
 
     wipe_block(h);
-    count_block(false);
     if (n > SMALL_MAX || !is_main || spare_bytes + class_bytes(class) > SPARE_MAX_BYTES) {
+        count_block(false);
         free(h);
         return;
     }
+    main_live--;
     spare_bytes += class_bytes(class);
     h->n = (size_t)spare[class];
     spare[class] = h;
