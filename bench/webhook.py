@@ -38,8 +38,8 @@ STORE = {
 }
 
 
-def review(annotated):
-    """A Pod as the API server sends it: two containers, a ServiceAccount token volume, three secrets, one a template."""
+def pod(annotated):
+    """Two containers, a ServiceAccount token volume; annotated: three secrets, one of them a template."""
     annotations = {"team": "shop", "example.com/build": "4711"}
     if annotated:
         annotations |= {
@@ -63,7 +63,7 @@ def review(annotated):
         {"serviceAccountToken": {"expirationSeconds": 3607, "path": "token"}},
         {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
     ]
-    pod = {
+    return {
         "kind": "Pod",
         "apiVersion": "v1",
         "metadata": {"generateName": "shop-7c9f-", "namespace": "shop", "annotations": annotations},
@@ -75,6 +75,10 @@ def review(annotated):
             "tolerations": [{"key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoExecute"}],
         },
     }
+
+
+def review(annotated):
+    """That Pod as the API server sends it."""
     request = {
         "uid": "705ab4f5-6393-11e8-b7cc-42010a800002",
         "kind": {"group": "", "version": "v1", "kind": "Pod"},
@@ -82,7 +86,7 @@ def review(annotated):
         "namespace": "shop",
         "operation": "CREATE",
         "userInfo": {"username": "system:serviceaccount:kube-system:replicaset-controller"},
-        "object": pod,
+        "object": pod(annotated),
         "dryRun": False,
     }
     body = {"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "request": request}
