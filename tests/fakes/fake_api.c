@@ -10,6 +10,7 @@ static void object_done(struct object *o)
     lh_free(o->namespace_);
     lh_free(o->name);
     lh_json_unref(o->value);
+    lh_json_unref(o->owners);
 }
 
 void fake_watch_done(struct watch *w)
@@ -246,7 +247,7 @@ void fake_api_lose_watches(struct fake_api *f)
 
 static void happened(struct fake_api *f, const char *type, const struct object *o)
 {
-    struct past p = {f->rv, type, {0}};
+    struct past p = {.rv = f->rv, .type = type};
 
     p.o.collection = need(lh_strdup(o->collection));
     p.o.namespace_ = dup_or_null(o->namespace_);
@@ -292,6 +293,7 @@ struct object *fake_api_add(struct fake_api *f, const char *collection, lh_json 
     o->namespace_ = dup_or_null(lh_json_get_z(meta, "namespace"));
     o->name = need(lh_strdup(lh_json_get_z(meta, "name")));
     o->value = v;
+    o->owners = need(lh_json_new_object());
     if (!lh_json_get(meta, "uid")) {
         snprintf(text, sizeof(text), "uid-%lld", (long long)++f->uids);
         lh_json_set(meta, "uid", lh_json_new_z(text));

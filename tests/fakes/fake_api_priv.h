@@ -3,7 +3,7 @@
 #define LEASEHOLD_TESTS_FAKE_API_PRIV_H
 
 /* The fake API server's inside: what it holds (fake_api.c), how it answers (fake_api_requests.c),
- * and how objects are written (fake_api_writes.c). */
+ * how objects are written (fake_api_writes.c), and who owns which field (fake_api_apply.c). */
 #include "fake_api.h"
 
 #include <stdio.h>
@@ -20,6 +20,7 @@ enum { MAX_TEXT = 1 << 24, PATH_PARTS = 8 };
 struct object {
     char *collection, *namespace_, *name;
     lh_json *value;
+    lh_json *owners; /* field manager to {pointer: true} */
 };
 
 /* What happened, for watches that come later. */
@@ -99,6 +100,20 @@ bool fake_api_query(const struct lh_request *req, const char *key, char *out, si
 void fake_api_answer_status(struct ask *a, int code, const char *reason, const char *message,
                             const char *cause);
 void fake_api_answer(struct ask *a, int code, struct lh_buf *b);
+/* v, consumed, in place of what o holds, after all checks; manager owns what is changed by it, or
+ * NULL: owners are set already. */
+void fake_api_store(struct fake_api *f, struct ask *a, struct object *o, lh_json *v,
+                    const char *manager);
+/* The same for one that is not there yet. */
+void fake_api_create(struct fake_api *f, struct ask *a, lh_json *v, const char *manager,
+                     lh_json *owners);
+/* Fields in which v differs from old (NULL: all of them) are manager's from now on. */
+void fake_api_own_changes(lh_json *owners, const char *manager, const lh_json *old,
+                          const lh_json *v);
+/* Server-side apply; o NULL: there is none yet. */
+void fake_api_apply(struct fake_api *f, struct ask *a, struct object *o, const lh_json *config);
+bool fake_api_conflicts(struct ask *a, const struct object *o, const lh_json *said);
+bool fake_api_has_status(const struct ask *a);
 /* Everything that changes something. */
 void fake_api_write(struct fake_api *f, struct ask *a);
 void fake_watch_done(struct watch *w);

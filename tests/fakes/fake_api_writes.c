@@ -89,7 +89,7 @@ static const char *bad_field(const char *collection, const lh_json *v)
     return NULL;
 }
 
-static bool has_status(const struct ask *a)
+bool fake_api_has_status(const struct ask *a)
 {
     return strncmp(a->collection, "leasehold.dev/", 14) == 0;
 }
@@ -125,7 +125,7 @@ static void keep_system_fields(const struct ask *a, lh_json *v, const lh_json *o
     }
     for (size_t i = 0; i < sizeof(system) / sizeof(*system); i++)
         keep_field(meta, lh_json_get(old, "metadata"), system[i]);
-    if (has_status(a))
+    if (fake_api_has_status(a))
         keep_field(v, old, "status");
 }
 
@@ -149,8 +149,14 @@ static size_t finalizers_of(const lh_json *v)
     return lh_json_len(lh_json_path(v, "metadata", "finalizers", NULL));
 }
 
-/* v, consumed, in place of what o holds. */
-static void store(struct fake_api *f, struct ask *a, struct object *o, lh_json *v)
+/* Who writes, as the query says it. */
+static const char *manager_of(const struct ask *a, char out[128])
+{
+    return fake_api_query(a->req, "fieldManager", out, 128) ? out : "unknown";
+}
+
+void fake_api_store(struct fake_api *f, struct ask *a, struct object *o, lh_json *v,
+                    const char *manager)
 {
     lh_auto_json lh_json *owned = v;
     bool deleting = lh_json_path(o->value, "metadata", "deletionTimestamp", NULL) != NULL;
@@ -168,6 +174,8 @@ static void store(struct fake_api *f, struct ask *a, struct object *o, lh_json *
         answer_object(a, 200, v);
         return;
     }
+    if (manager)
+        fake_api_own_changes(o->owners, manager, o->value, v);
     count_generation(v, o->value);
     fake_api_replace(f, o, lh_json_ref(v));
     answer_object(a, 200, v);
@@ -184,7 +192,7 @@ static bool differs(const lh_json *said, const struct object *o, const char *key
     return z && *z && strcmp(z, is) != 0;
 }
 
-static bool conflicts(struct ask *a, const struct object *o, const lh_json *said)
+bool fake_api_conflicts(struct ask *a, const struct object *o, const lh_json *said)
 {
     if (!differs(said, o, "uid") && !differs(said, o, "resourceVersion"))
         return false;
@@ -192,8 +200,10 @@ static bool conflicts(struct ask *a, const struct object *o, const lh_json *said
     return true;
 }
 
-static void create(struct fake_api *f, struct ask *a, lh_json *v)
+void fake_api_create(struct fake_api *f, struct ask *a, lh_json *v, const char *manager,
+                     lh_json *owners)
 {
+    struct object *o;
     lh_json *meta = lh_json_mut(lh_json_get(v, "metadata"));
     const char *name = lh_json_get_z(meta, "name"), *bad;
     char now[32];
@@ -215,19 +225,25 @@ static void create(struct fake_api *f, struct ask *a, lh_json *v)
     }
     lh_json_del(meta, "uid");
     lh_json_set(meta, "creationTimestamp", lh_json_new_z(lh_clock_format(lh_clock_wall_ms(), now)));
-    if (has_status(a))
+    if (fake_api_has_status(a))
         lh_json_del(v, "status");
-    answer_object(a, 201, fake_api_add(f, a->collection, lh_json_ref(v))->value);
+    o = fake_api_add(f, a->collection, lh_json_ref(v));
+    lh_json_unref(o->owners);
+    o->owners = owners ? lh_json_ref(owners) : need(lh_json_new_object());
+    if (!owners)
+        fake_api_own_changes(o->owners, manager, NULL, v);
+    answer_object(a, 201, v);
 }
 
 static void update(struct fake_api *f, struct ask *a, struct object *o, lh_json *v)
 {
     const lh_json *meta = lh_json_get(v, "metadata");
+    char manager[128];
 
     if (!lh_json_get(meta, "resourceVersion"))
         invalid(a, "metadata.resourceVersion");
-    else if (!conflicts(a, o, meta))
-        store(f, a, o, lh_json_deep_copy(v));
+    else if (!fake_api_conflicts(a, o, meta))
+        fake_api_store(f, a, o, lh_json_deep_copy(v), manager_of(a, manager));
 }
 
 /* RFC 7396. */
@@ -253,9 +269,10 @@ static void json_patch(struct fake_api *f, struct ask *a, struct object *o, cons
 {
     lh_json *v = NULL;
     struct lh_buf b;
+    char manager[128];
 
     if (lh_jsonpatch_apply(o->value, body, &v, NULL) == 0) {
-        store(f, a, o, v);
+        fake_api_store(f, a, o, v, manager_of(a, manager));
         return;
     }
     /* As the real one says it: Invalid, and no causes. */
@@ -269,15 +286,16 @@ static void json_patch(struct fake_api *f, struct ask *a, struct object *o, cons
 static void patch(struct fake_api *f, struct ask *a, struct object *o, const lh_json *body)
 {
     lh_json *v;
+    char manager[128];
 
     if (lh_str_eqz(a->req->content_type, "application/json-patch+json")) {
         json_patch(f, a, o, body);
     } else if (lh_str_eqz(a->req->content_type, "application/merge-patch+json")) {
-        if (conflicts(a, o, lh_json_get(body, "metadata")))
+        if (fake_api_conflicts(a, o, lh_json_get(body, "metadata")))
             return;
         v = need(lh_json_deep_copy(o->value));
         merge(v, body);
-        store(f, a, o, v);
+        fake_api_store(f, a, o, v, manager_of(a, manager));
     } else {
         fake_api_answer_status(a, 415, "UnsupportedMediaType", "no such patch", "");
     }
@@ -289,7 +307,7 @@ static void delete (struct fake_api *f, struct ask *a, struct object *o, const l
     lh_json *v;
     char now[32];
 
-    if (conflicts(a, o, lh_json_get(body, "preconditions")))
+    if (fake_api_conflicts(a, o, lh_json_get(body, "preconditions")))
         return;
     if (finalizers_of(o->value) > 0) {
         if (!lh_json_path(o->value, "metadata", "deletionTimestamp", NULL)) {
@@ -311,6 +329,7 @@ static void delete (struct fake_api *f, struct ask *a, struct object *o, const l
 static void interfere(struct fake_api *f, struct object *o)
 {
     lh_json *v, *meta;
+    char text[16];
 
     if (f->interfere == 0)
         return;
@@ -318,8 +337,8 @@ static void interfere(struct fake_api *f, struct object *o)
     meta = lh_json_mut(lh_json_get(v, "metadata"));
     if (!lh_json_get(meta, "annotations"))
         lh_json_set(meta, "annotations", lh_json_new_object());
-    lh_json_set(lh_json_mut(lh_json_get(meta, "annotations")), "interfered",
-                lh_json_new_int(f->interfere--));
+    snprintf(text, sizeof(text), "%u", f->interfere--);
+    lh_json_set(lh_json_mut(lh_json_get(meta, "annotations")), "interfered", lh_json_new_z(text));
     fake_api_replace(f, o, v);
 }
 
@@ -327,11 +346,16 @@ static void write_object(struct fake_api *f, struct ask *a, lh_json *body)
 {
     struct object *o = fake_find(f, a->collection, ASK_NAMESPACE(a), ASK_NAME(a));
 
+    if (o)
+        interfere(f, o);
+    if (method_is(a, "PATCH") && lh_str_eqz(a->req->content_type, "application/apply-patch+yaml")) {
+        fake_api_apply(f, a, o, body);
+        return;
+    }
     if (!o) {
         fake_api_answer_status(a, 404, "NotFound", "not found", "");
         return;
     }
-    interfere(f, o);
     if (method_is(a, "PUT"))
         update(f, a, o, body);
     else if (method_is(a, "PATCH"))
@@ -345,6 +369,7 @@ static void write_object(struct fake_api *f, struct ask *a, lh_json *body)
 void fake_api_write(struct fake_api *f, struct ask *a)
 {
     lh_auto_json lh_json *body = NULL;
+    char manager[128];
 
     if (a->req->body.n > 0 && lh_json_parse(a->req->body, NULL, &body, NULL) < 0)
         fake_api_answer_status(a, 400, "BadRequest", "the body is no JSON", "");
@@ -353,7 +378,7 @@ void fake_api_write(struct fake_api *f, struct ask *a)
     else if (ASK_NAME(a)[0])
         write_object(f, a, body);
     else if (method_is(a, "POST"))
-        create(f, a, body);
+        fake_api_create(f, a, body, manager_of(a, manager), NULL);
     else
         fake_api_answer_status(a, 405, "MethodNotAllowed", "no such method", "");
 }

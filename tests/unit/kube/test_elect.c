@@ -559,13 +559,20 @@ static void there_are_never_two(void **state)
     assert_true(a.won > 2 && b.won > 2);
 }
 
-#define CASE(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
-#define ROWS(table, fn)                                                                            \
-    for (size_t i = 0; i < LH_ARRAY_LEN(table); i++)                                               \
-        rows[n++] = (struct CMUnitTest)                                                            \
-        {                                                                                          \
-            table[i].name, fn, setup, teardown, (void *)(uintptr_t)&table[i]                       \
-        }
+#define CASE(fn)    cmocka_unit_test_setup_teardown(fn, setup, teardown)
+#define ROWS(table) (table), LH_ARRAY_LEN(table), sizeof(*(table))
+
+/* One test for each row of a table; a row begins with its name. */
+static size_t add_rows(struct CMUnitTest *out, CMUnitTestFunction fn, const void *table,
+                       size_t count, size_t size)
+{
+    for (size_t i = 0; i < count; i++) {
+        char *row = (char *)(uintptr_t)table + i * size;
+
+        out[i] = (struct CMUnitTest){*(const char **)(void *)row, fn, setup, teardown, row};
+    }
+    return count;
+}
 
 int main(void)
 {
@@ -597,9 +604,9 @@ int main(void)
 
     if (lh_http_global_init(NULL) < 0)
         return 1;
-    ROWS(records, judges_by_its_own_clock);
-    ROWS(outages, stops_at_its_deadline);
-    ROWS(lost_answers, finds_out_what_was_done);
+    n += add_rows(rows + n, judges_by_its_own_clock, ROWS(records));
+    n += add_rows(rows + n, stops_at_its_deadline, ROWS(outages));
+    add_rows(rows + n, finds_out_what_was_done, ROWS(lost_answers));
     failures = cmocka_run_group_tests_name("election", tests, NULL, NULL);
     return failures + cmocka_run_group_tests_name("election and trouble", rows, NULL, NULL);
 }
