@@ -54,6 +54,8 @@ struct lh_identity {
     const char *ca_file;                /* caBundleRef as mounted; NULL: the store's ca_pem */
     const char *const *allow_addresses;
     bool allow_loopback;
+    /* Nobody in particular: health alone is asked. No allow list, no placeholder, no credential. */
+    bool anonymous;
     void *wrapper; /* operations that stand before a provider's find their own here; NULL */
 };
 

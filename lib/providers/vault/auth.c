@@ -231,6 +231,9 @@ int lh_vault_login(struct lh_provider *p, lh_prov_done_fn done, void *arg,
     struct lh_provider_op *op;
     int rc;
 
+    if (p->id.anonymous)
+        return lh_err_set(err, LH_E_INVALID, "%s \"%s\" is open for its health alone",
+                          lh_store_kind(p->store), p->store->name);
     rc = lh_vault_op_new(p, NULL, done, arg, &op, err);
     if (rc < 0)
         return rc;

@@ -17,10 +17,10 @@ static int check_identity(const struct lh_store *store, const struct lh_identity
                           struct lh_err *err)
 {
     const struct lh_namespace ns = {.name = id->subject.namespace_, .labels = id->namespace_labels};
-    bool cert = store->vault.auth.method == LH_AUTH_CERT;
+    bool cert = store->vault.auth.method == LH_AUTH_CERT && !id->anonymous;
     int rc;
 
-    rc = lh_allow_namespace(store, &ns, err);
+    rc = id->anonymous ? 0 : lh_allow_namespace(store, &ns, err);
     if (rc < 0)
         return rc;
     for (char **a = store->vault.addresses; *a; a++) {
@@ -67,7 +67,7 @@ static int expand_names(struct lh_provider *p, struct lh_err *err)
 static int open_http(struct lh_provider *p, struct lh_err *err)
 {
     const struct lh_store *s = p->store;
-    bool cert = s->vault.auth.method == LH_AUTH_CERT;
+    bool cert = s->vault.auth.method == LH_AUTH_CERT && !p->id.anonymous;
     struct lh_http_options o = {
         .ca_pem = p->id.ca_file ? (struct lh_str){NULL, 0} : lh_str(s->vault.ca_pem),
         .ca_file = p->id.ca_file,
@@ -118,7 +118,7 @@ static int vault_open(struct lh_loop *loop, struct lh_store *store, const struct
     while (store->vault.addresses[p->n_addresses])
         p->n_addresses++;
 
-    rc = expand_names(p, err);
+    rc = id->anonymous ? 0 : expand_names(p, err);
     if (rc == 0)
         rc = open_http(p, err);
     if (rc < 0) {
