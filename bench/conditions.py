@@ -23,8 +23,9 @@ def build_type(bin_dir):
 class Conditions:
     """Made before the run, str() after it."""
 
-    def __init__(self, bin_dir):
-        self.build = build_type(bin_dir)
+    def __init__(self, bin_dir=None):
+        """bin_dir: None for programs out of images, which are always Release."""
+        self.build = build_type(bin_dir) if bin_dir else "Release, from images"
         self.before = os.getloadavg()[0]
 
     def __str__(self):
