@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """bench/deadcreds.py [--bin-dir DIR] [--seconds S] [CASE ...]: seconds in which the published file holds credentials
-that PostgreSQL refuses, and credentials issued. leasehold-agent and bao agent run at the same time, against one
-OpenBao, each with a role of its own. Cases: steady static outage renew403 renew500."""
+that PostgreSQL refuses, and credentials issued. leasehold-agent and bao agent run at the same time, each with an OpenBao
+and a PostgreSQL of its own, so that what one of them does to its manager is not the other's trouble. Cases: steady static outage renew403 renew500."""
 
 import argparse
 import dataclasses
@@ -68,16 +68,21 @@ class Probe(threading.Thread):
 
 
 class Subject:
-    """One agent with a path of its own."""
+    """One agent with a manager of its own."""
 
-    def __init__(self, manager, agent, case, number):
-        self.agent, self.proxy = agent, None
-        self.path = f"database/static-creds/probe{number}" if case == "static" else f"database/creds/fast{number}"
+    def __init__(self, agent, case):
+        self.agent, self.manager, self.proxy = agent, agent.manager, None
+        self.path = "database/static-creds/probe" if case == "static" else "database/creds/fast1"
+        manager = self.manager
+        self.mark = manager.bao.audit_mark()
         if case == "static":
-            add_static_role(manager, f"probe{number}")
+            add_static_role(manager, "probe")
         address = self._faults(manager, int(case[5:])) if case.startswith("renew") else None
         folder = manager.folder / f"{agent.name.replace(' ', '-')}-{case}"
         self.run = Run(agent, folder, [("db", self.path)], address)
+
+    def issued(self):
+        return self.manager.bao.requests(self.mark)["read", self.path]
 
     def _faults(self, manager, status):
         tls, bao = manager.folder / "tls", manager.bao
@@ -106,36 +111,37 @@ def add_static_role(manager, name):
     wait_until(f"a rotation of {name}", lambda: rotated() != first, 3 * STATIC_PERIOD, 0.1)
 
 
-def outages(bao, until):
-    """Kills the manager again and again. Spans of time from when it answers again to the next end."""
+def outages(baos, until):
+    """Kills the managers again and again. Spans of time from when they answer again to the next end."""
     spans, due = [], time.monotonic() + OUTAGE_AT
     while due + OUTAGE < until:
         time.sleep(max(0, due - time.monotonic()))
-        bao.kill()
+        for bao in baos:
+            bao.kill()
         if spans:
             spans[-1][1] = time.monotonic()
         time.sleep(OUTAGE)
-        bao.start()
-        favour(bao.pid())
+        for bao in baos:
+            bao.start()
+            favour(bao.pid())
         spans.append([time.monotonic(), until])
         due += OUTAGE_EVERY
     return spans
 
 
-def run_case(manager, agents, case, seconds):
+def run_case(agents, case, seconds):
     """Rows of the table."""
-    favour(manager.bao.pid())
-    favour(manager.work.process("postgres").pid)
-    mark = manager.bao.audit_mark()
-    subjects = [Subject(manager, a, case, i + 1) for i, a in enumerate(agents)]
+    for a in agents:
+        favour(a.manager.bao.pid())
+        favour(a.manager.work.process("postgres").pid)
+    subjects = [Subject(a, case) for a in agents]
     until = time.monotonic() + seconds
-    probes = [Probe(manager, s.run.files[0], until) for s in subjects]
+    probes = [Probe(s.manager, s.run.files[0], until) for s in subjects]
     for p in probes:
         p.start()
-    spans = outages(manager.bao, until) if case == "outage" else []
+    spans = outages([a.manager.bao for a in agents], until) if case == "outage" else []
     for p in probes:
         p.join()
-    asked = manager.bao.requests(mark)
     for s, p in zip(subjects, probes, strict=True):
         after = p.dead(spans)
         yield [
@@ -145,7 +151,7 @@ def run_case(manager, agents, case, seconds):
             f"{sum(p.dead()):.1f}",
             f"{p.longest():.1f}",
             f"{sum(after):.1f} / {max(after):.1f} of {len(after)}" if after else "",
-            f"{asked['read', s.path]}",
+            f"{s.issued()}",
         ]
         s.close()
 
@@ -165,9 +171,9 @@ def main():
     head = ["case", "agent", "logins", "dead, s", "longest, s", "dead after the outages, sum / worst, s", "reads"]
     print("| " + " | ".join(head) + " |\n|" + "---|" * len(head))
     for case in cases:
-        with Manager() as manager:
-            agents = [Leasehold(manager, args.bin_dir / "leasehold-agent"), BaoAgent(manager)]
-            for row in run_case(manager, agents, case, args.seconds):
+        with Manager() as first, Manager() as second:
+            agents = [Leasehold(first, args.bin_dir / "leasehold-agent"), BaoAgent(second)]
+            for row in run_case(agents, case, args.seconds):
                 print("| " + " | ".join(row) + " |", flush=True)
     print(f"\nttl 20 s, max 60 s; static role: every {STATIC_PERIOD} s.")
     print(conditions)
