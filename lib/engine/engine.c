@@ -149,6 +149,47 @@ void lh_engine_release(struct lh_engine *e)
     output_try(e);
 }
 
+void lh_engine_publish(struct lh_engine *e)
+{
+    e->dirty = true;
+    lh_failures_reset(&e->publish_failures);
+    output_try(e);
+}
+
+static bool is_leased(const struct lh_grant_info *g)
+{
+    return g->kind == LH_KIND_LEASE || g->kind == LH_KIND_CERTIFICATE;
+}
+
+void lh_engine_refetch(struct lh_engine *e)
+{
+    for (size_t i = 0; i < lh_session_grants(e->session); i++) {
+        struct lh_grant_info g;
+
+        lh_session_grant_info(e->session, i, &g);
+        if (g.kind_known && !is_leased(&g))
+            lh_session_forget(e->session, lh_session_grant(e->session, i));
+    }
+}
+
+bool lh_engine_item(const struct lh_engine *e, size_t i, struct lh_engine_item *out)
+{
+    const struct item *it = i < e->n_items ? &e->items[i] : NULL;
+    struct lh_grant_info g;
+
+    if (!it)
+        return false;
+    lh_grant_info(it->grant, &g);
+    *out = (struct lh_engine_item){.name = it->spec->name,
+                                   .known = g.kind_known,
+                                   .leased = g.kind_known && is_leased(&g),
+                                   .expired = g.gone,
+                                   .ends_at = g.ends_at,
+                                   .files = it->shown.v,
+                                   .n_files = it->shown.n};
+    return true;
+}
+
 bool lh_engine_is_ready(const struct lh_engine *e)
 {
     return e->ready;

@@ -184,10 +184,10 @@ void output_try(struct lh_engine *e)
     if ((e->dirty || !e->ready) && lh_clock_now() >= e->publish_failures.next &&
         lh_session_set_complete(e->session) && !held(e)) {
         rc = publish(e, &changed, &err);
-        if (rc < 0)
-            publish_failed(e, &err);
-        else
+        if (rc == 0)
             published(e, changed);
+        else if (rc != -LH_E_BUSY)
+            publish_failed(e, &err);
     }
     e->publishing = false;
     output_arm(e);

@@ -54,7 +54,25 @@ void lh_engine_free(struct lh_engine *e);
 void lh_engine_hold(struct lh_engine *e);
 void lh_engine_release(struct lh_engine *e);
 
+/* The sink can go on (LH_E_BUSY), or may have lost what was published: publishes what there is,
+ * also if nothing changed. */
+void lh_engine_publish(struct lh_engine *e);
+/* Everything that no lease or certificate hangs on is read again now. */
+void lh_engine_refetch(struct lh_engine *e);
+
 bool lh_engine_is_ready(const struct lh_engine *e);
+
+/* An item in short; strings and files (bytes NULL) borrowed until the next publication. False past
+ * the last. */
+struct lh_engine_item {
+    const char *name;
+    bool known, leased; /* known: what kind of secret it is; leased: a lease or a certificate */
+    bool expired;       /* what is published is dead, as far as is known */
+    lh_ms ends_at;      /* LH_NEVER */
+    const struct lh_rendered *files;
+    size_t n_files;
+};
+bool lh_engine_item(const struct lh_engine *e, size_t i, struct lh_engine_item *out);
 
 /* Is what is published still of use? Only a credential that is dead as far as is known, or a value
  * that nobody confirmed for longer than maxAge, makes it stale; a refresh that fails does not. */

@@ -9,12 +9,13 @@
 struct lh_sink {
     /* The whole set at once or not at all. *changed: did anything differ? The set is wiped by the
      * caller after return. bytes NULL: as this file was published last; after publication nobody
-     * but the sink has its content. LH_E_GONE: that is no longer there. */
+     * but the sink has its content. LH_E_GONE: that is no longer there. LH_E_BUSY: not yet; no
+     * failure, and asked again by lh_engine_publish(). */
     int (*publish)(struct lh_sink *self, const struct lh_rendered_set *set, bool *changed,
                    struct lh_err *err);
     /* Is there a published file of this path? For files of an earlier run, too. */
     bool (*has)(struct lh_sink *self, const char *path);
-    int (*clear)(struct lh_sink *self, struct lh_err *err);
+    int (*clear)(struct lh_sink *self, struct lh_err *err); /* LH_E_BUSY as above */
     /* Housekeeping left from earlier publications (open old files); true when nothing is left. */
     bool (*sweep)(struct lh_sink *self);
     void (*free)(struct lh_sink *self);
