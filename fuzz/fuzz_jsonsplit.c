@@ -24,7 +24,7 @@ static int emit(void *arg, enum lh_split_what what, struct lh_str text, struct l
     struct seen *s = arg;
 
     (void)err;
-    if ((what == LH_SPLIT_SKIPPED) != (text.p == NULL) || text.n > MAX_OBJECT)
+    if (text.n > MAX_OBJECT || (what == LH_SPLIT_SKIPPED && text.n < MAX_OBJECT))
         abort();
     lh_buf_printf(&s->texts, "%d:%zu:", (int)what, text.n);
     lh_buf_put_str(&s->texts, text);

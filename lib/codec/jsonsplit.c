@@ -167,18 +167,14 @@ static int pass(struct lh_jsonsplit *s, struct cursor *c, bool *done)
     return 0;
 }
 
-/* Keeps [start, p) of the current object, or starts skipping it. */
+/* Keeps [start, p) of the current object, or of one that is too large its first max_object bytes.
+ */
 static int save_object(struct lh_jsonsplit *s, struct cursor *c)
 {
-    size_t n = (size_t)(c->p - c->start);
+    size_t n = (size_t)(c->p - c->start), room = s->max_object - s->object.n;
 
-    if (!s->skipping && n > s->max_object - s->object.n) {
-        s->skipping = true;
-        lh_buf_done(&s->object);
-        lh_buf_init(&s->object, s->max_object);
-    }
-    if (!s->skipping)
-        lh_buf_put(&s->object, c->start, n);
+    s->skipping |= n > room;
+    lh_buf_put(&s->object, c->start, n > room ? room : n);
     c->start = c->p;
     return lh_buf_check(&s->object, c->err);
 }
@@ -206,12 +202,8 @@ static int end_object(struct lh_jsonsplit *s, struct cursor *c)
             return rc;
         whole = lh_buf_peek(&s->object);
     }
-    if (s->skipping) {
-        s->skipping = false;
-        rc = emit(s, c, LH_SPLIT_SKIPPED, (struct lh_str){NULL, 0});
-    } else {
-        rc = emit(s, c, LH_SPLIT_OBJECT, whole);
-    }
+    rc = emit(s, c, s->skipping ? LH_SPLIT_SKIPPED : LH_SPLIT_OBJECT, whole);
+    s->skipping = false;
     /* A large object must not pin its memory until the next large one. */
     if (s->object.room > 65536) {
         lh_buf_done(&s->object);

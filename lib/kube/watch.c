@@ -22,6 +22,7 @@ static void watch_free(struct lh_watch *w)
     lh_timer_free(w->dead);
     watch_forget_all(w);
     lh_buf_done(&w->pending);
+    lh_buf_done(&w->plain);
     lh_buf_done(&w->error_body);
     lh_free(w->group);
     lh_free(w->version);
@@ -78,6 +79,7 @@ int lh_watch_start(struct lh_kube *k, const struct lh_watch_options *opts, lh_wa
     w->backoff = (struct lh_backoff){.base_ms = 800, .cap_ms = 30000, .floor_ms = 400};
     rc = copy_options(w, opts, err);
     lh_buf_init(&w->pending, w->max_object + (64 << 10));
+    lh_buf_init(&w->plain, w->max_object);
     lh_buf_init(&w->error_body, KUBE_MAX_STATUS);
     if (rc == 0)
         rc = lh_metrics_register(watch_metrics, err);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "watch_priv.h"
 
+#include <string.h>
+
 #include "leasehold/core/mem.h"
 
 /* What is known of an object: enough to tell its successor from itself, and to miss it. */
@@ -102,16 +104,11 @@ static bool same_uid(const struct watch_known *known, const char *uid)
     return !known->uid || !uid || strcmp(known->uid, uid) == 0;
 }
 
-static int upsert(struct lh_watch *w, const lh_json *obj, struct lh_err *err)
+/* The object exists under this key; one that had the name before it is gone. */
+static int mark(struct lh_watch *w, const char *key, const char *uid, struct lh_err *err)
 {
-    const char *uid = lh_json_get_z(lh_json_get(obj, "metadata"), "uid");
-    lh_auto_free char *key = NULL;
-    struct watch_known *known;
-    int rc = key_of(obj, &key, err);
+    struct watch_known *known = lh_map_get(w->known, lh_str(key));
 
-    if (rc < 0 || !key)
-        return rc;
-    known = lh_map_get(w->known, lh_str(key));
     if (known && !same_uid(known, uid)) {
         known_free(lh_map_remove(w->known, lh_str(key)));
         known = NULL;
@@ -119,30 +116,44 @@ static int upsert(struct lh_watch *w, const lh_json *obj, struct lh_err *err)
         if (w->stopped)
             return 0;
     }
-    if (known)
-        known->epoch = w->epoch;
-    else
-        rc = add_known(w, key, uid, err);
-    if (rc < 0)
-        return rc;
-    tell(w, LH_WATCH_UPSERT, key, obj);
+    if (!known)
+        return add_known(w, key, uid, err);
+    known->epoch = w->epoch;
     return 0;
+}
+
+static int upsert(struct lh_watch *w, const lh_json *obj, struct lh_err *err)
+{
+    const char *uid = lh_json_get_z(lh_json_get(obj, "metadata"), "uid");
+    lh_auto_free char *key = NULL;
+    int rc = key_of(obj, &key, err);
+
+    if (rc < 0 || !key)
+        return rc;
+    rc = mark(w, key, uid, err);
+    if (rc == 0 && !w->stopped)
+        tell(w, LH_WATCH_UPSERT, key, obj);
+    return rc;
+}
+
+static void forget(struct lh_watch *w, const char *key, const lh_json *obj)
+{
+    struct watch_known *known = lh_map_remove(w->known, lh_str(key));
+
+    if (!known)
+        return;
+    known_free(known);
+    tell(w, LH_WATCH_DELETE, key, obj);
 }
 
 static int drop(struct lh_watch *w, const lh_json *obj, struct lh_err *err)
 {
     lh_auto_free char *key = NULL;
-    struct watch_known *known;
     int rc = key_of(obj, &key, err);
 
-    if (rc < 0 || !key)
-        return rc;
-    known = lh_map_remove(w->known, lh_str(key));
-    if (!known)
-        return 0;
-    known_free(known);
-    tell(w, LH_WATCH_DELETE, key, obj);
-    return 0;
+    if (rc == 0 && key)
+        forget(w, key, obj);
+    return rc;
 }
 
 void watch_state_complete(struct lh_watch *w)
@@ -152,7 +163,7 @@ void watch_state_complete(struct lh_watch *w)
     size_t it = 0;
 
     watch_count(w, WATCH_M_LISTS);
-    /* An object that was too big has no name here: what misses may be that one, and stays. */
+    /* An object without a name may be any that misses: all of them stay. */
     while (!w->epoch_skipped && lh_map_next(w->known, &it, &key, &value)) {
         struct watch_known *known = value;
 
@@ -168,24 +179,69 @@ void watch_state_complete(struct lh_watch *w)
     tell(w, LH_WATCH_SYNCED, NULL, NULL);
 }
 
-static void skip(struct lh_watch *w)
+/* What is too large or malformed is known by its name at least. */
+static int skip(struct lh_watch *w, struct lh_str text, struct lh_err *err)
 {
-    w->epoch_skipped = true;
+    bool is_event = w->state != WATCH_LISTING;
+    lh_auto_free char *key = NULL, *uid = NULL;
+    struct watch_meta meta;
+    int rc;
+
     watch_count(w, WATCH_M_SKIPPED);
-    tell(w, LH_WATCH_SKIPPED, NULL, NULL);
+    watch_meta_scan(text, is_event, &meta);
+    if (meta.name.n == 0) {
+        w->epoch_skipped = true;
+        tell(w, LH_WATCH_SKIPPED, NULL, NULL);
+        return 0;
+    }
+    key = meta.namespace_.n > 0 ? lh_asprintf("%.*s/%.*s", (int)meta.namespace_.n,
+                                              meta.namespace_.p, (int)meta.name.n, meta.name.p)
+                                : lh_str_dup(meta.name);
+    uid = meta.uid.n > 0 ? lh_str_dup(meta.uid) : NULL;
+    if (!key || (meta.uid.n > 0 && !uid))
+        return lh_err_nomem(err);
+    if (is_event && lh_str_eqz(meta.type, "DELETED")) {
+        forget(w, key, NULL);
+        return 0;
+    }
+    rc = mark(w, key, uid, err);
+    if (rc == 0 && !w->stopped)
+        tell(w, LH_WATCH_SKIPPED, key, NULL);
+    return rc;
+}
+
+/* Managed fields are half of an object and of no use to anybody here: they are not even parsed. */
+static struct lh_str plain(struct lh_watch *w, struct lh_str text)
+{
+    struct watch_meta meta;
+
+    if (!memmem(text.p, text.n, "\"managedFields\"", 15))
+        return text;
+    watch_meta_scan(text, w->state != WATCH_LISTING, &meta);
+    if (meta.managed_fields.n == 0)
+        return text;
+    lh_buf_reset(&w->plain);
+    watch_put_plain(&w->plain, text, meta.managed_fields);
+    /* Without memory for a copy the long way will do. */
+    return w->plain.failed ? text : lh_buf_peek(&w->plain);
 }
 
 /* NULL in *out and 0: it was skipped. */
-static int parse(struct lh_watch *w, struct lh_str text, lh_json **out, struct lh_err *err)
+static int parse(struct lh_watch *w, enum lh_split_what what, struct lh_str text, lh_json **out,
+                 struct lh_err *err)
 {
     const struct lh_json_limits limits = {.max_bytes = w->max_object};
-    int rc = lh_json_parse(text, &limits, out, err);
+    struct lh_str less = what == LH_SPLIT_OBJECT ? plain(w, text) : text;
+    int rc = lh_json_parse(less, &limits, out, err);
 
-    if (rc == -LH_E_NOMEM)
+    /* A large object must not pin its memory until the next large one. */
+    if (w->plain.room > 65536) {
+        lh_buf_done(&w->plain);
+        lh_buf_init(&w->plain, w->max_object);
+    }
+    if (rc == 0 || rc == -LH_E_NOMEM || what == LH_SPLIT_ENVELOPE)
         return rc;
-    if (rc < 0)
-        skip(w);
-    return 0;
+    return skip(w, text, err);
 }
 
 static bool ends_initial_events(const lh_json *obj)
@@ -270,9 +326,9 @@ int watch_emit(void *arg, enum lh_split_what what, struct lh_str text, struct lh
     int rc = 0;
 
     if (what == LH_SPLIT_SKIPPED)
-        skip(w);
+        rc = skip(w, text, err);
     else
-        rc = parse(w, text, &v, err);
+        rc = parse(w, what, text, &v, err);
     if (rc < 0)
         return rc;
     if (v && !w->stopped) {

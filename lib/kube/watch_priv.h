@@ -4,8 +4,8 @@
 
 /*
  * A reflector's inside. watch.c decides what to ask for next and when; watch_objects.c knows what
- * exists, and turns texts into events. Objects are not kept: per key there is a uid and the number
- * of the last whole state that held it.
+ * exists, and turns texts into events; watch_text.c looks into texts. Objects are not kept: per key
+ * there is a uid and the number of the last whole state that held it.
  */
 #include "kube_priv.h"
 #include "leasehold/codec/jsonsplit.h"
@@ -45,7 +45,7 @@ struct lh_watch {
     /* What exists. */
     struct lh_map *known; /* key to struct watch_known */
     uint64_t epoch;       /* number of the whole state that is read, or was last */
-    bool epoch_skipped;   /* an object of it was too big to be known by name */
+    bool epoch_skipped;   /* an object of it could not be read, not even its name */
     bool synced;
 
     /* Where we are. */
@@ -63,6 +63,7 @@ struct lh_watch {
     struct lh_http_op *op;
     struct lh_jsonsplit *split;
     struct lh_buf pending;    /* bytes that came while we paused */
+    struct lh_buf plain;      /* an object without its managed fields */
     struct lh_buf error_body; /* of an answer that is no 200 */
     char *path;
     lh_ms started, last_byte, ends;
@@ -83,6 +84,15 @@ struct lh_watch {
 extern const struct lh_metric watch_metrics[];
 enum { WATCH_M_LISTS, WATCH_M_RESTARTS, WATCH_M_SKIPPED };
 void watch_count(const struct lh_watch *w, int metric);
+
+/* Pieces of a text; {NULL, 0} for what it does not have, or has behind its end. */
+struct watch_meta {
+    struct lh_str name, namespace_, uid, type; /* type: of an event */
+    struct lh_str managed_fields;              /* the member, with one comma */
+};
+/* The text of an object, or of an event about one; it may be cut off anywhere. */
+void watch_meta_scan(struct lh_str text, bool event, struct watch_meta *out);
+void watch_put_plain(struct lh_buf *b, struct lh_str text, struct lh_str managed_fields);
 
 /* One text of jsonsplit, as lh_split_fn. */
 int watch_emit(void *arg, enum lh_split_what what, struct lh_str text, struct lh_err *err);

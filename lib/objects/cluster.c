@@ -191,8 +191,8 @@ static void on_event(void *arg, enum lh_watch_event ev, const char *watch_key, c
         gone(f, key);
         break;
     case LH_WATCH_SKIPPED:
-        lh_err_fill(&err, LH_E_TOOBIG, "a %s is too large or malformed, and is left out",
-                    f->row->name);
+        lh_err_fill(&err, LH_E_TOOBIG, "%s %s is too large or malformed, and is left out",
+                    f->row->name, watch_key ? watch_key : "without a name");
         objects_tell_bad(f->c->o, &err);
         break;
     case LH_WATCH_SYNCED:

@@ -7,8 +7,8 @@
  * LH_SPLIT_ITEMS: one document {"...", "items":[o, o, ...]} (a Kubernetes list): each element of
  * the top-level member "items" is emitted as it ends; the rest of the document (metadata) is
  * emitted last as the "envelope", with items left out. LH_SPLIT_STREAM: concatenated documents (a
- * watch): each is emitted. An object past max_object bytes is skipped and reported through emit
- * with text.p NULL.
+ * watch): each is emitted. Of an object past max_object bytes only its first max_object ones are
+ * emitted, as skipped, once it ended.
  */
 #include <stddef.h>
 

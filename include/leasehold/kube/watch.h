@@ -15,13 +15,16 @@ enum lh_watch_event {
     LH_WATCH_UPSERT,
     LH_WATCH_DELETE,
     LH_WATCH_SYNCED,
-    LH_WATCH_SKIPPED /* past max_object */
+    LH_WATCH_SKIPPED /* past max_object, or no JSON that we take: it exists, and is as it was told
+                      */
 };
 
 struct lh_watch;
 
-/* obj: the object (UPSERT; DELETE: NULL after a gap), borrowed until return. key: "ns/name" or
- * "name"; NULL for SYNCED, which comes after the first whole state and after every relist. */
+/* obj: the object (UPSERT; DELETE: NULL after a gap), without its managed fields, borrowed until
+ * return. key: "ns/name" or "name"; NULL for SYNCED, which comes after the first whole state and
+ * after every relist, and for a SKIPPED one whose name cannot be told. A key may be deleted of
+ * which only SKIPPED was heard. */
 typedef void (*lh_watch_fn)(void *arg, enum lh_watch_event ev, const char *key, const lh_json *obj);
 
 struct lh_watch_options {
