@@ -132,6 +132,11 @@ static const struct lh_reason reasons[] = {
       "node; kubelet tries again by itself."),
     R(NameReserved, "The Pod uses a name that Leasehold needs for its own container or volumes.",
       "Rename what the message names. Names beginning with leasehold- are left to Leasehold."),
+    R(NamespaceNotServed,
+      "A SecretProjection asks for a Kubernetes Secret or for restarts in a namespace where the "
+      "platform has not switched them on.",
+      "A platform administrator adds the namespace to cluster.namespaces of the chart. Volumes and "
+      "injected Pods need no copy and work without it."),
     R(NodeMemoryFull,
       "The volumes of this node, or of this namespace on it, would need more memory together than "
       "the platform gives them.",
@@ -230,6 +235,11 @@ static const struct lh_reason reasons[] = {
       "The newest version of the KV secret is deleted or destroyed at the manager. The last good "
       "files stay.",
       "Write a new version, undelete it, or remove the annotation if it is no longer needed."),
+    R(SecretNotOurs,
+      "A Secret of the name in kubernetesSecret is there already and was not made for this "
+      "SecretProjection. It is left as it is.",
+      "Choose another name, remove that Secret, or set kubernetesSecret.adopt: true to take it "
+      "over with all of its keys that have the same names."),
     R(SecretStale,
       "Nobody has confirmed a published value for longer than staleness.maxAge allows.",
       "Look for what keeps the manager from answering: the message of the failing refresh is in "

@@ -38,6 +38,7 @@
     X(ManagerError)                                                                                \
     X(MountFailed)                                                                                 \
     X(NameReserved)                                                                                \
+    X(NamespaceNotServed)                                                                          \
     X(NodeMemoryFull)                                                                              \
     X(NotifyFailed)                                                                                \
     X(NotInjected)                                                                                 \
@@ -59,6 +60,7 @@
     X(RoleNotAllowed)                                                                              \
     X(Sealed)                                                                                      \
     X(SecretDeleted)                                                                               \
+    X(SecretNotOurs)                                                                               \
     X(SecretStale)                                                                                 \
     X(Starting)                                                                                    \
     X(StoreAmbiguous)                                                                              \
