@@ -105,15 +105,36 @@ static void write_array(struct writer *w, const lh_json *v, int depth)
     lh_buf_put_c(w->b, ']');
 }
 
+/* As nearly every key is: no white space around it, nothing to escape in it. One append. */
+static bool write_plain_key(struct writer *w, bool first, struct lh_str key)
+{
+    char *at;
+
+    if (w->style == LH_JSON_PRETTY || lh_json_plain_run(key.p, key.n) < key.n)
+        return false;
+    at = lh_buf_extend(w->b, key.n + (first ? 3 : 4));
+    if (!at)
+        return true;
+    if (!first)
+        *at++ = ',';
+    *at++ = '"';
+    memcpy(at, key.p, key.n);
+    at[key.n] = '"';
+    at[key.n + 1] = ':';
+    return true;
+}
+
 static void write_member(struct writer *w, size_t i, struct lh_str key, const lh_json *v, int depth)
 {
-    if (i > 0)
-        lh_buf_put_c(w->b, ',');
-    new_line(w, depth + 1);
-    lh_json_write_str(key, w->b);
-    lh_buf_put_c(w->b, ':');
-    if (w->style == LH_JSON_PRETTY)
-        lh_buf_put_c(w->b, ' ');
+    if (!write_plain_key(w, i == 0, key)) {
+        if (i > 0)
+            lh_buf_put_c(w->b, ',');
+        new_line(w, depth + 1);
+        lh_json_write_str(key, w->b);
+        lh_buf_put_c(w->b, ':');
+        if (w->style == LH_JSON_PRETTY)
+            lh_buf_put_c(w->b, ' ');
+    }
     write_at(w, v, depth + 1);
 }
 
