@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "rows.h"
+#include "yaml_rows.h"
 
 #include "leasehold/api/allow.h"
 #include "leasehold/api/reasons.h"

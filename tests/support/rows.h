@@ -1,20 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef LH_TEST_API_ROWS_H
-#define LH_TEST_API_ROWS_H
+#ifndef LH_TEST_ROWS_H
+#define LH_TEST_ROWS_H
 
 /* Tests from tables: every row has its name first, and is one test of that name. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <string.h>
 
 #include <cmocka.h>
-
-#include "leasehold/codec/json.h"
-#include "leasehold/codec/yaml.h"
-#include "leasehold/core/mem.h"
 
 static struct CMUnitTest rows_tests[512];
 static size_t rows_n;
@@ -35,29 +29,7 @@ static inline void rows_add(const char *name, CMUnitTestFunction fn, void *state
 
 static inline int rows_run(const char *group)
 {
-    lh_json_init();
     return _cmocka_run_group_tests(group, rows_tests, rows_n, NULL, NULL);
 }
-
-/* The first document of a YAML text; owned. */
-static inline lh_json *yaml(const char *text)
-{
-    struct lh_yaml_doc *docs = NULL;
-    struct lh_err err = {0};
-    lh_json *v;
-    size_t n = 0;
-
-    if (lh_yaml_parse(lh_str(text), "test", NULL, &docs, &n, &err) < 0)
-        fail_msg("%s", err.msg);
-    v = n ? lh_json_ref(docs[0].value) : NULL;
-    lh_yaml_free(docs, n);
-    return v;
-}
-
-#define assert_says(err, part)                                                                     \
-    do {                                                                                           \
-        if (!strstr((err).msg, (part)))                                                            \
-            fail_msg("\"%s\" does not say \"%s\"", (err).msg, (part));                             \
-    } while (0)
 
 #endif
