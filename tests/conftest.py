@@ -12,7 +12,7 @@ def pytest_addoption(parser):
     parser.addoption(
         "--bin-dir", default=str(ROOT / "build/release/bin"), help="folder with the built programs [build/release/bin]"
     )
-    parser.addoption("--nodes", type=int, default=1, choices=(1, 2), help="nodes of the test cluster [1]")
+    parser.addoption("--nodes", type=int, default=2, choices=(1, 2), help="nodes of the test cluster [2]")
     parser.addoption("--keep-logs", metavar="DIR", help="copy the test cluster's logs here at its end")
 
 

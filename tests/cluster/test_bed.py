@@ -17,6 +17,7 @@ kind: Pod
 metadata: {name: bed, namespace: bed}
 spec:
   terminationGracePeriodSeconds: 1
+  nodeSelector: {kubernetes.io/hostname: node-a}  # whose daemons are restarted
   securityContext: {runAsNonRoot: true, runAsUser: 1000, fsGroup: 1000, seccompProfile: {type: RuntimeDefault}}
   containers:
   - name: app

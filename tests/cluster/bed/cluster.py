@@ -206,9 +206,10 @@ class Cluster:
         self.stop_daemon(name, hard)
         self.start_daemon(name)
 
-    def kill_container(self, pod, container, namespace="default", node="a"):
+    def kill_container(self, pod, container, namespace="default"):
         """SIGKILL for a container's first process, as the kernel's memory killer would."""
-        status = self.get("pod", "-n", namespace, pod)["status"]
+        made = self.get("pod", "-n", namespace, pod)
+        status, node = made["status"], made["spec"]["nodeName"].removeprefix("node-")
         every = status.get("containerStatuses", []) + status.get("initContainerStatuses", [])
         (container_id,) = [c["containerID"] for c in every if c["name"] == container]
         _run([self.folder / "ctr", node, "tasks", "kill", "-s", "SIGKILL", container_id.removeprefix("containerd://")])
