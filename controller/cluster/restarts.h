@@ -27,14 +27,15 @@ struct restarts;
 struct restarts_options {
     struct lh_loop *loop;
     struct lh_kube *kube;
-    lh_ms settle_ms;              /* 0: 10 s */
-    lh_ms gap_ms;                 /* of one workload; 0: 5 min */
-    unsigned budget;              /* restarts of one namespace within window_ms; 0: 5 */
-    lh_ms window_ms;              /* 0: 60 s */
+    lh_ms settle_ms; /* 0: 10 s */
+    lh_ms gap_ms;    /* of one workload; 0: 5 min */
+    unsigned budget; /* restarts of one namespace within window_ms; 0: 5 */
+    lh_ms window_ms; /* 0: 60 s */
+    /* Inside these nothing of this module may be called but restarts_condition(). */
     bool (*may_write)(void *arg); /* as leader; NULL: always */
-    /* What stands about a projection's workloads, when it changes: True (Fresh), False or Unknown
-     * with a reason and a message that names the workload. Borrowed until return. For its status.
-     */
+    /* What stands about a projection's workloads, when it changes: True (Fresh; RestartOnLease
+     * where leased items do not count), False or Unknown with a reason and a message that names the
+     * workload; c NULL: nothing is named any more. Borrowed until return. For its status. */
     void (*condition)(void *arg, const char *namespace_, const char *projection,
                       const struct condition *c);
     /* A workload was restarted; for an Event. note names the projections. May be NULL. */
@@ -60,6 +61,11 @@ struct restarts_want {
 int restarts_set(struct restarts *r, const struct restarts_want *want, struct lh_err *err);
 /* Gone: what it named is left as it is. */
 void restarts_drop(struct restarts *r, const char *namespace_, const char *projection);
+
+/* What condition() said of it last, borrowed until the next turn of the loop. False: nothing, or
+ * its workloads were not looked at yet; then what a status says stays. */
+bool restarts_condition(const struct restarts *r, const char *namespace_, const char *projection,
+                        struct condition *out);
 
 /* Every projection was set once (with a hash or without): nothing is written before, since half of
  * the projections of a workload would be taken for all. */
