@@ -3,6 +3,7 @@
 """The injected Pod on a real Kubernetes cluster, installed by Helm, with real OpenBao and PostgreSQL."""
 
 import argparse
+import datetime
 import os
 import pathlib
 import sys
@@ -16,11 +17,12 @@ sys.path = [str(ROOT / "tests" / f) for f in ("cluster/bed", "cluster", "manager
 from cluster import HERE, Cluster  # noqa: E402
 from procs import wait_until  # noqa: E402
 from product import ACCOUNT, AGENT, IMAGES, SECRETS, STORE, Product, pod  # noqa: E402
-from report import WIDTH, Report, anonymous_kib  # noqa: E402
-from show import Prober  # noqa: E402
+from report import WIDTH, Report, private_kib  # noqa: E402
+from show import Prober, bao_agent_kib  # noqa: E402
 
 TTL, MAX_TTL = 6, 15
-ANNOTATION = {"secret.db": "database/creds/shop"}
+SECRET = {"secret.db": "database/creds/shop"}
+ON_CHANGE = {"on-change": "signal:HUP@sh"}
 
 
 class Files:
@@ -78,9 +80,9 @@ def admit(cluster, product, report):
     denied = tenant.create(pod("bank", {"secret.db": "database/creds/bank"}), check=False)
     said = denied.stderr.partition("denied the request: ")[2].strip()
     wrapped(report, "denied", said, "PathNotAllowed" in said and denied.returncode != 0)
-    for name, value in ANNOTATION.items():
-        report.line("annotation", f"leasehold.dev/{name}: {value}, the only one; Pod Security is restricted")
-    tenant.create(pod("shop", ANNOTATION))
+    report.line("annotation", f"leasehold.dev/secret.db: {SECRET['secret.db']} is enough; Pod Security is restricted")
+    report.line("", f"leasehold.dev/on-change: {ON_CHANGE['on-change']} tells the application of new files")
+    tenant.create(pod("shop", SECRET | ON_CHANGE))
     made = tenant.get("pod", "shop")
     first = made["spec"]["initContainers"][0]
     report.line("webhook", f"native sidecar {first['name']}, memory limit {first['resources']['limits']['memory']}",
@@ -103,12 +105,23 @@ def show_files(cluster, manager, tenant, report):
     secrets = tenant.get("secrets")["items"]
     # Names are in etcd's files, so that the search is known to find what is there.
     report.line("etcd", f"{len(secrets)} Secrets in the namespace; neither user nor password anywhere in etcd's files",
-                not secrets and stored_in_etcd(cluster, ANNOTATION["secret.db"])
+                not secrets and stored_in_etcd(cluster, SECRET["secret.db"])
                 and not stored_in_etcd(cluster, user) and not stored_in_etcd(cluster, password))
     return files
 
 
-def rotate(manager, files, report):
+def told_at(cluster, tenant, user):
+    """When the application said that it was told of user, in seconds since 1970; None: not yet."""
+    rows = cluster.kubectl("logs", "-n", tenant.name, "shop", "-c", "app", "--timestamps").stdout.splitlines()
+    stamps = [row.split()[0] for row in rows if row.endswith(f" told of {user}")]
+    if not stamps:
+        return None
+    whole, _, part = stamps[0].rstrip("Z").partition(".")
+    at = datetime.datetime.fromisoformat(f"{whole}+00:00").timestamp()
+    return at + float(f"0.{part or 0}")
+
+
+def rotate(cluster, manager, tenant, files, report):
     user, password = files.credential()
     before = files.generation()
     mark = manager.bao.audit_mark()
@@ -128,6 +141,11 @@ def rotate(manager, files, report):
         new_user, new_password = files.credential()
         report.line("rotation", f"both files by one swap: {new_user}",
                     new_user != user and new_password != password and manager.pg_login(new_user, new_password))
+        swapped = (files.root / "..data").lstat().st_mtime
+        told = wait_until("the application to be told", lambda: told_at(cluster, tenant, new_user), 5)
+        said = tenant.logs("shop").splitlines()
+        report.line("on-change", f"application {max(0, told - swapped) * 1000:.0f} ms after the swap: {said[-1]}",
+                    said == [f"started with {user}", f"told of {new_user}"])
         wait_until("the old user's end", lambda: not manager.pg_login(user, password), 2 * MAX_TTL)
         report.line("overlap", f"old user refused {time.monotonic() - rotated:.1f} s later; in between "
                     f"{prober.logins} logins from the files, {prober.failures} failed",
@@ -158,9 +176,10 @@ def show(cluster, manager, args, report):
     product = install(cluster, manager, args.images, report)
     tenant = admit(cluster, product, report)
     files = show_files(cluster, manager, tenant, report)
-    rotate(manager, files, report)
-    kib = anonymous_kib(process(cluster, tenant.status("shop", AGENT)))
-    report.line("memory", f"private memory of the agent: {kib / 1024:.1f} MiB", kib < 8 * 1024)
+    rotate(cluster, manager, tenant, files, report)
+    own, peer = private_kib(process(cluster, tenant.status("shop", AGENT))), bao_agent_kib(manager)
+    report.line("memory", f"private memory of the Pod's agent {own / 1024:.1f} MiB; of bao agent with the same job "
+                f"{peer / 1024:.1f} MiB", own < peer)
     if args.keep:
         cluster.detach()
         manager.work.detach()

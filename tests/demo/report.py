@@ -4,20 +4,22 @@
 import os
 import sys
 
-WIDTH = 100
+WIDTH, HEIGHT = 100, 28  # one screen
 
 
 class Report:
     """Lines of a label and a text. A claim that does not hold is printed as FAILED and makes the exit status 1."""
 
     def __init__(self):
-        self.failed = 0
+        self.failed = self.lines = 0
         self.colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
 
     def head(self, text):
+        self.lines += 1
         print(self._paint(text, "1"), flush=True)
 
     def line(self, label, text, holds=True):
+        self.lines += 1
         if not holds:
             self.failed += 1
             text = f"FAILED: {text}"
@@ -30,13 +32,16 @@ class Report:
         return f"\033[{code}m{text}\033[0m" if self.colour else text
 
     def exit_code(self):
-        return 1 if self.failed else 0
+        if self.lines > HEIGHT:
+            print(f"FAILED: {self.lines} lines are more than a screen of {HEIGHT}", flush=True)
+        return 1 if self.failed or self.lines > HEIGHT else 0
 
 
-def anonymous_kib(pid):
-    """Memory that no other process can share."""
+def private_kib(pid):
+    """Memory that no other process can share: anonymous memory, and the locked region where secrets are."""
     with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as f:
-        for row in f:
-            if row.startswith("Anonymous:"):
-                return int(row.split()[1])
-    raise RuntimeError(f"process {pid} has no smaps_rollup")
+        anonymous = next(int(row.split()[1]) for row in f if row.startswith("Anonymous:"))
+    with open(f"/proc/{pid}/smaps", encoding="ascii") as f:
+        blocks = f.read().split("VmFlags")
+    locked = [row for b in blocks if "secretmem" in b for row in b.splitlines() if row.startswith("Size:")]
+    return anonymous + sum(int(row.split()[1]) for row in locked)

@@ -21,7 +21,7 @@ sys.path.insert(0, str(ROOT / "tests" / "managers"))
 
 from managers import Manager  # noqa: E402
 from procs import free_ports, wait_until  # noqa: E402
-from report import Report, anonymous_kib  # noqa: E402
+from report import Report, private_kib  # noqa: E402
 
 TTL, MAX_TTL = 6, 15
 UID = 65532
@@ -219,7 +219,10 @@ class Prober(threading.Thread):
                 self.failures += 1
 
 
-def bao_agent_kib(manager, bao):
+def bao_agent_kib(manager):
+    """Private memory of a `bao agent` that keeps one database credential in a file."""
+    from openbao import find_program
+
     folder = manager.folder / "peer"
     folder.mkdir()
     target = folder / "db"
@@ -231,16 +234,14 @@ def bao_agent_kib(manager, bao):
         "   remove_secret_id_file_after_reading = false\n  }\n }\n}\n"
         f'template {{\n contents = "{body.replace(chr(34), chr(92) + chr(34))}"\n destination = "{target}"\n}}\n'
     )
-    process = manager.work.start("bao-agent", [str(bao), "agent", f"-config={folder / 'agent.hcl'}"])
+    process = manager.work.start("bao-agent", [find_program(), "agent", f"-config={folder / 'agent.hcl'}"], netns=manager.bao.netns)
     wait_until("bao agent's file", lambda: target.exists() and target.stat().st_size > 3, 30)
-    kib = anonymous_kib(process.pid)
+    kib = private_kib(process.pid)
     process.stop()
     return kib
 
 
 def show(manager, bin_dir, report):
-    from openbao import find_program
-
     port = start_application()
     original = pod(port)
     report.head("Leasehold: one annotated Pod, with real OpenBao and PostgreSQL (leases: 6 s, at most 15 s)")
@@ -297,8 +298,8 @@ def show(manager, bin_dir, report):
                 f"{prober.logins} logins from the files, {prober.failures} failed",
                 prober.failures == 0 and prober.logins > 10)
 
-    own = anonymous_kib(container.process.pid)
-    peer = bao_agent_kib(manager, find_program())
+    own = private_kib(container.process.pid)
+    peer = bao_agent_kib(manager)
     report.line("memory", f"private memory of the agent {own / 1024:.1f} MiB; of bao agent with the same job "
                 f"{peer / 1024:.1f} MiB", own < peer)
     return container, prober
