@@ -52,8 +52,8 @@ static bool has_ended(const lh_json *entry, int64_t wall_now)
     return end && lh_clock_parse(end, &at) == 0 && at <= wall_now;
 }
 
-int node_token_for(const struct node_creds *c, const char *audience, int64_t wall_now,
-                   struct lh_secret **out, struct lh_err *err)
+int node_token_for(const struct node_creds *c, const char *audience, const char *served,
+                   int64_t wall_now, struct lh_secret **out, struct lh_err *err)
 {
     lh_auto_json lh_json *map = NULL;
     const lh_json *entry;
@@ -72,9 +72,10 @@ int node_token_for(const struct node_creds *c, const char *audience, int64_t wal
     if (!entry || !lh_json_str(lh_json_get(entry, "token"), &token))
         return lh_err_reason(err,
                              lh_err_set(err, LH_E_DENIED,
-                                        "kubelet brings no token for audience \"%s\": list it in "
-                                        "the chart's node.audiences",
-                                        audience ? audience : ""),
+                                        "kubelet brings no token for audience \"%s\" (only for: "
+                                        "%s): list it in the chart's node.audiences",
+                                        audience ? audience : "",
+                                        served && *served ? served : "none"),
                              LH_REASON_AudienceNotServed);
     if (has_ended(entry, wall_now))
         return lh_err_reason(err,
@@ -106,6 +107,7 @@ struct source {
     struct lh_token_source base; /* first: the two are cast into each other */
     struct lh_loop *loop;
     const struct node_creds *creds;
+    const char *served;
     char *key; /* of the Secret; NULL: by audience */
 };
 
@@ -137,7 +139,8 @@ static void answer(void *arg)
     if (op->s->key) {
         rc = node_secret_for(op->s->creds, op->s->key, &secret, &err);
     } else {
-        rc = node_token_for(op->s->creds, op->audience, lh_clock_wall_ms(), &own, &err);
+        rc = node_token_for(op->s->creds, op->audience, op->s->served, lh_clock_wall_ms(), &own,
+                            &err);
         secret = own;
     }
     op->done(op->arg, rc < 0 ? NULL : secret, rc < 0 ? &err : NULL);
@@ -177,7 +180,7 @@ static void source_free(struct lh_token_source *self)
     lh_free(s);
 }
 
-int node_token_source(struct lh_loop *loop, const struct node_creds *creds,
+int node_token_source(struct lh_loop *loop, const struct node_creds *creds, const char *served,
                       const struct lh_store *store, struct lh_token_source **out,
                       struct lh_err *err)
 {
@@ -190,6 +193,7 @@ int node_token_source(struct lh_loop *loop, const struct node_creds *creds,
     s->base = (struct lh_token_source){source_start, op_free, source_free};
     s->loop = loop;
     s->creds = creds;
+    s->served = served;
     s->key = by_secret ? lh_strdup(a->secret.key) : NULL;
     if (by_secret && !s->key) {
         lh_free(s);

@@ -19,16 +19,17 @@ struct node_creds {
 void node_creds_take(struct node_creds *c, struct csi_publish *p);
 void node_creds_done(struct node_creds *c);
 
-/* The token for an audience, owned. LH_E_DENIED (AudienceNotServed), LH_E_UNAVAILABLE
- * (CredentialMissing: kubelet has not called yet, or what it brought has ended). */
-int node_token_for(const struct node_creds *c, const char *audience, int64_t wall_now,
-                   struct lh_secret **out, struct lh_err *err);
+/* The token for an audience, owned. LH_E_DENIED (AudienceNotServed, naming those that are served),
+ * LH_E_UNAVAILABLE (CredentialMissing: kubelet has not called yet, or what it brought has ended).
+ */
+int node_token_for(const struct node_creds *c, const char *audience, const char *served,
+                   int64_t wall_now, struct lh_secret **out, struct lh_err *err);
 /* A key of the referenced Secret, borrowed; LH_E_NOTFOUND (CredentialMissing). */
 int node_secret_for(const struct node_creds *c, const char *key, const struct lh_secret **out,
                     struct lh_err *err);
 
-/* A source over creds (borrowed) for the store's method. */
-int node_token_source(struct lh_loop *loop, const struct node_creds *creds,
+/* A source over creds (borrowed, as served) for the store's method. */
+int node_token_source(struct lh_loop *loop, const struct node_creds *creds, const char *served,
                       const struct lh_store *store, struct lh_token_source **out,
                       struct lh_err *err);
 /* cert method: tls.crt and tls.key in memory files; paths in *cert and *key (owned), fds to close

@@ -92,7 +92,8 @@ void node_count_bad_object(void)
 
 static void sample_volumes(const struct node_set *s)
 {
-    static const char *const states[] = {"waiting", "fetching", "mounting", "published", "ending"};
+    static const char *const states[] = {"waiting",   "fetching", "mounting",
+                                         "published", "ending",   "revoking"};
     unsigned count[LH_ARRAY_LEN(states)] = {0}, stale = 0, expired = 0;
     lh_ms ends = INT64_MAX, now = lh_clock_now();
     struct lh_str key;

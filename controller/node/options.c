@@ -39,7 +39,7 @@ static const struct lh_opt opts[] = {
      "Size of one volume; two generations live in it during a swap.", false, AT(volume_bytes)},
     {"max-memory", 0, LH_OPT_QUANTITY, "BYTES", "512Mi",
      "Sizes of all volumes together; past it a new one is refused.", false, AT(max_memory)},
-    {"max-namespace-memory", 0, LH_OPT_QUANTITY, "BYTES", "256Mi",
+    {"max-namespace-memory", 0, LH_OPT_QUANTITY, "BYTES", "448Mi",
      "Sizes of all volumes of one namespace together.", false, AT(max_namespace_memory)},
     {"publish-timeout", 0, LH_OPT_DURATION, "DURATION", "60s",
      "Longest answer to a request to mount; the work goes on behind it.", false,

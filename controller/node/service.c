@@ -29,13 +29,24 @@ int64_t node_set_bytes(const struct node_set *s, const char *namespace_)
     return sum;
 }
 
-static void reply(struct lh_grpc_call *call, struct lh_buf *b)
+static void reply(struct lh_grpc_call *call, const char *method, struct lh_buf *b)
 {
-    if (lh_buf_check(b, NULL) < 0)
-        lh_grpc_fail(call, LH_GRPC_INTERNAL, "out of memory");
-    else
+    bool ok = lh_buf_check(b, NULL) == 0;
+
+    node_count_call(method, lh_grpc_status_name(ok ? LH_GRPC_OK : LH_GRPC_INTERNAL));
+    if (ok)
         lh_grpc_reply(call, lh_buf_peek(b));
+    else
+        lh_grpc_fail(call, LH_GRPC_INTERNAL, "out of memory");
     lh_buf_done(b);
+}
+
+static void reply_empty(struct lh_grpc_call *call, const char *method)
+{
+    struct lh_buf b;
+
+    lh_buf_init(&b, 1);
+    reply(call, method, &b);
 }
 
 static void fail(struct lh_grpc_call *call, const char *method, enum lh_grpc_status status,
@@ -61,14 +72,14 @@ static void plugin_info(void *arg, struct lh_grpc_call *call, struct lh_str requ
     (void)request;
     lh_buf_init(&b, REPLY_MAX);
     csi_put_plugin_info(&b, s->set->o->driver, LH_VERSION);
-    reply(call, &b);
+    reply(call, "GetPluginInfo", &b);
 }
 
 static void plugin_capabilities(void *arg, struct lh_grpc_call *call, struct lh_str request)
 {
     (void)arg;
     (void)request;
-    lh_grpc_reply(call, LH_STR("")); /* none: there is no controller service */
+    reply_empty(call, "GetPluginCapabilities"); /* none: there is no controller service */
 }
 
 static void probe(void *arg, struct lh_grpc_call *call, struct lh_str request)
@@ -79,7 +90,7 @@ static void probe(void *arg, struct lh_grpc_call *call, struct lh_str request)
     (void)request;
     lh_buf_init(&b, REPLY_MAX);
     csi_put_probe(&b, s->ready);
-    reply(call, &b);
+    reply(call, "Probe", &b);
 }
 
 static void node_capabilities(void *arg, struct lh_grpc_call *call, struct lh_str request)
@@ -90,7 +101,7 @@ static void node_capabilities(void *arg, struct lh_grpc_call *call, struct lh_st
     (void)request;
     lh_buf_init(&b, REPLY_MAX);
     csi_put_node_capabilities(&b);
-    reply(call, &b);
+    reply(call, "NodeGetCapabilities", &b);
 }
 
 static void node_info(void *arg, struct lh_grpc_call *call, struct lh_str request)
@@ -101,7 +112,7 @@ static void node_info(void *arg, struct lh_grpc_call *call, struct lh_str reques
     (void)request;
     lh_buf_init(&b, REPLY_MAX);
     csi_put_node_info(&b, s->set->o->node_name);
-    reply(call, &b);
+    reply(call, "NodeGetInfo", &b);
 }
 
 static struct volume *find(const struct node_set *s, const char *id)
@@ -176,7 +187,7 @@ static void no_volume(void *arg, struct mount_answer *ans, const struct lh_err *
     if (err && err->code != LH_E_NOTFOUND)
         fail(call, "NodeUnpublishVolume", LH_GRPC_INTERNAL, err);
     else
-        lh_grpc_reply(call, LH_STR(""));
+        reply_empty(call, "NodeUnpublishVolume");
 }
 
 /* Nothing known of it; what may be mounted there all the same is taken away. */
@@ -189,7 +200,7 @@ static void unpublish_unknown(const struct node_service *s, const char *path,
     struct lh_err err = {0};
 
     if (node_target_parse(path, &t, NULL) < 0) {
-        lh_grpc_reply(call, LH_STR(""));
+        reply_empty(call, "NodeUnpublishVolume");
         return;
     }
     (void)mount_request_init(&q, LH_MOUNT_UNMOUNT, t.pod_uid, t.volume, "");
@@ -272,7 +283,7 @@ static void stats(void *arg, struct lh_grpc_call *call, struct lh_str request)
     } else {
         lh_buf_init(&b, REPLY_MAX);
         put_volume_stats(v, &f, &b);
-        reply(call, &b);
+        reply(call, method, &b);
     }
     csi_volume_done(&q);
 }
@@ -285,7 +296,7 @@ static void registration_info(void *arg, struct lh_grpc_call *call, struct lh_st
     (void)request;
     lh_buf_init(&b, REPLY_MAX);
     csi_put_registration_info(&b, s->set->o->driver, s->set->o->csi_endpoint);
-    reply(call, &b);
+    reply(call, "GetInfo", &b);
 }
 
 static void registered(void *arg, struct lh_grpc_call *call, struct lh_str request)
@@ -299,7 +310,7 @@ static void registered(void *arg, struct lh_grpc_call *call, struct lh_str reque
         lh_grpc_fail(call, LH_GRPC_INVALID_ARGUMENT, err.msg);
         return;
     }
-    lh_grpc_reply(call, LH_STR(""));
+    reply_empty(call, "NotifyRegistrationStatus");
     if (ok)
         lh_log_info("registered with kubelet", LH_F_STR("driver", s->set->o->driver));
     else if (s->refused)

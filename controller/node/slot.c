@@ -12,7 +12,9 @@
 #include "volume.h"
 
 /* Without a group of its own everybody in the Pod may read: nobody else sees the volume. */
-enum { MODE_GROUP = 0440, MODE_ALL = 0444, END_MS = 5000, PARALLEL = 2 };
+enum { MODE_GROUP = 0440, MODE_ALL = 0444, PARALLEL = 2 };
+/* Longer than managers are away, as long as most tokens live: what is owed is tried until then. */
+enum { END_MS = 24 * 60 * 60 * 1000 };
 
 static void on_complete(void *arg)
 {
@@ -55,6 +57,10 @@ static void on_ended(void *arg)
 {
     struct volume_slot *s = arg;
 
+    if (lh_engine_owes(s->engine))
+        lh_log_error("not revoked: the manager did not confirm it for a day; it ends by itself",
+                     LH_F_STR("namespace", s->v->namespace_), LH_F_STR("pod", s->v->pod),
+                     LH_F_STR("projection", s->v->projection), LH_F_STR("store", s->store->name));
     s->ended = true;
     volume_wake(s->v);
 }
@@ -67,11 +73,13 @@ static int make_identity(struct volume_slot *s, struct lh_err *err)
     if (s->store->vault.ca_ref.name)
         return lh_err_reason(err,
                              lh_err_set(err, LH_E_INVALID,
-                                        "%s \"%s\": volumes need caBundle; caBundleRef is for "
-                                        "injected Pods",
+                                        "%s \"%s\": volumes need caBundle: caBundleRef names a "
+                                        "ConfigMap, which the node's driver has no right to read; "
+                                        "it works for annotated Pods alone",
                                         lh_store_kind(s->store), s->store->name),
                              LH_REASON_StoreInvalid);
-    rc = node_token_source(v->set->loop, &v->creds, s->store, &s->source, err);
+    rc =
+        node_token_source(v->set->loop, &v->creds, v->set->o->audiences, s->store, &s->source, err);
     if (rc == 0 && s->store->vault.auth.method == LH_AUTH_CERT)
         rc = node_cert_files(&v->creds, s->cert_fds, &s->cert, &s->key, err);
     s->identity =

@@ -17,6 +17,8 @@
 enum { ATTEMPT_MS = 10 * 60 * 1000, RETRY_MS = 1000, MOUNT_RETRY_MS = 5000, INODES = 4096 };
 /* Kubelet unmounts by itself when a Pod ends; we step in where it does not. */
 enum { GONE_MS = 2 * 60 * 1000 };
+/* How long a volume that ends waits for its revocation before it is unmounted all the same. */
+enum { REVOKE_MS = 5000 };
 
 static void step(void *arg);
 
@@ -26,17 +28,6 @@ void volume_wake(struct volume *v)
 }
 
 /* ---- answers ---- */
-
-void volume_cause(const struct volume *v, struct lh_buf *b)
-{
-    const struct volume_slot *s = &v->slot[v->cur];
-
-    if (s->engine && !s->ending && !s->complete)
-        lh_engine_cause(s->engine, b);
-    if (lh_buf_peek(b).n == 0 && v->err.code)
-        lh_buf_printf(b, "%s: %s", v->err.reason ? v->err.reason : LH_REASON_InternalError,
-                      v->err.msg);
-}
 
 static void answer_ok(struct volume *v)
 {
@@ -156,28 +147,37 @@ static void unmounted(void *arg, struct mount_answer *ans, const struct lh_err *
 
 static void forget(struct volume *v)
 {
-    answer_unpublish(v, NULL);
     record_remove(v);
     volume_free(v);
 }
 
-/* true: v is gone. */
+/* true: v is gone. What the manager does not confirm soon is owed: kubelet does not wait for that,
+ * and the record stays until it is done. */
 static bool leave(struct volume *v, lh_ms now, lh_ms *at)
 {
-    bool busy = v->mounting != NULL;
+    bool owing = false;
 
     if (v->publish)
         answer_failure(v, LH_GRPC_ABORTED);
+    if (!v->leave_by)
+        v->leave_by = now + REVOKE_MS;
     for (size_t i = 0; i < 2; i++) {
         slot_end(&v->slot[i], true);
-        busy = busy || v->slot[i].engine;
+        owing = owing || v->slot[i].engine;
     }
-    if (busy)
+    if (v->mounting)
         return false;
+    if (owing && !v->unmounted && now < v->leave_by) {
+        *at = v->leave_by;
+        return false;
+    }
     folder_detach(v);
     if (v->unmounted) {
-        forget(v);
-        return true;
+        v->bytes = 0;
+        answer_unpublish(v, NULL);
+        if (!owing)
+            forget(v);
+        return !owing;
     }
     if (now >= v->retry_at)
         ask_mount(v, LH_MOUNT_UNMOUNT, unmounted);
@@ -450,30 +450,6 @@ void volume_edited(struct volume *v)
     if (!v->slot[v->cur].engine)
         v->retry_at = 0;
     volume_wake(v);
-}
-
-bool volume_is(const struct volume *v, const struct node_request *r)
-{
-    return strcmp(v->pod_uid, r->pod_uid) == 0 && strcmp(v->name, r->target.volume) == 0 &&
-           strcmp(v->namespace_, r->namespace_) == 0 &&
-           strcmp(v->service_account, r->service_account) == 0 &&
-           strcmp(v->projection, r->projection) == 0 && v->gid == r->gid;
-}
-
-const char *volume_state_name(const struct volume *v)
-{
-    const struct volume_slot *s = &v->slot[v->cur];
-
-    if (v->leaving)
-        return "ending";
-    if (v->published)
-        return "published";
-    return s->complete ? "mounting" : s->engine ? "fetching" : "waiting";
-}
-
-struct lh_engine *volume_engine(const struct volume *v)
-{
-    return v->slot[v->cur].ending ? NULL : v->slot[v->cur].engine;
 }
 
 static int volume_make(struct node_set *s, const char *id, struct volume **out, struct lh_err *err)

@@ -47,7 +47,8 @@ struct volume {
     bool published, leaving, unmounted, edited;
     unsigned tries;
     lh_ms started_at, last_call, answer_by, retry_at;
-    lh_ms gone_at; /* the Pod was seen to be gone; 0 */
+    lh_ms gone_at;  /* the Pod was seen to be gone; 0 */
+    lh_ms leave_by; /* when it is unmounted without its revocation; 0: not leaving */
 
     struct lh_grpc_call *publish, *unpublish;
     struct mount_op *mounting;

@@ -114,8 +114,8 @@ static void on_ended(void *arg)
 {
     struct lh_engine *e = arg;
 
-    /* What is revoked is of no use to anybody; what is retained may be resumed. */
-    if (e->end_revoked)
+    /* What is revoked is of no use to anybody; what is retained, or not revoked yet, is. */
+    if (e->end_revoked && !lh_session_owes(e->session))
         state_remove(e);
     if (e->end_done)
         e->end_done(e->end_arg);
@@ -134,6 +134,11 @@ void lh_engine_end(struct lh_engine *e, bool revoke, unsigned limit_ms, void (*d
     e->notify = NULL;
     lh_timer_stop(e->timer);
     lh_session_end(e->session, e->end_revoked, limit_ms, on_ended, e);
+}
+
+bool lh_engine_owes(const struct lh_engine *e)
+{
+    return lh_session_owes(e->session);
 }
 
 void lh_engine_hold(struct lh_engine *e)

@@ -13,6 +13,7 @@ void session_finish(struct lh_session *s)
         s->ops->cancel(s->op);
     s->op = NULL;
     s->doing = TOKEN_IDLE;
+    s->owes = s->end_revoke && s->retired;
     retire_free(s);
     lh_timer_stop(s->timer);
     lh_timer_stop(s->end_timer);
@@ -75,4 +76,9 @@ void lh_session_end(struct lh_session *s, bool revoke, unsigned limit_ms, void (
         retire_free(s);
     lh_timer_at(s->end_timer, now + limit_ms);
     session_step(s);
+}
+
+bool lh_session_owes(const struct lh_session *s)
+{
+    return s->owes;
 }

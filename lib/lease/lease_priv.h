@@ -146,7 +146,7 @@ struct lh_session {
     void (*ended)(void *arg);
     void *ended_arg;
     struct lh_timer *end_timer;
-    bool end_revoke;
+    bool end_revoke, owes;
 };
 
 /* session.c */

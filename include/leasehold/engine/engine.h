@@ -47,6 +47,9 @@ void lh_engine_start(struct lh_engine *e);
  */
 void lh_engine_end(struct lh_engine *e, bool revoke, unsigned limit_ms, void (*done)(void *arg),
                    void *arg);
+/* From done on: the manager did not confirm what was to be revoked. The state is still there: an
+ * engine that is made from it can end it later. */
+bool lh_engine_owes(const struct lh_engine *e);
 void lh_engine_free(struct lh_engine *e);
 
 /* Held, everything goes on but publication, until the release: the files are not there yet, or are

@@ -96,6 +96,8 @@ void lh_session_forget(struct lh_session *s, struct lh_grant *g);
  * at most limit_ms. */
 void lh_session_end(struct lh_session *s, bool revoke, unsigned limit_ms, void (*done)(void *arg),
                     void *arg);
+/* From done on: something was to be ended and the manager did not confirm it in time. */
+bool lh_session_owes(const struct lh_session *s);
 
 /* State. lh_session_version() moves whenever lh_session_save() would give something else. */
 uint64_t lh_session_version(const struct lh_session *s);

@@ -169,6 +169,25 @@ static void the_state_holds_no_value(void **state)
     assert_null(memmem(bytes, (size_t)n, "u-1", 3));
 }
 
+/* What was not confirmed to be revoked can be revoked by whoever comes next. */
+static void a_revocation_that_is_owed_is_made_up_for(void **state)
+{
+    (void)state;
+    first_life();
+    fake.down = true;
+    bench_end(true);
+    assert_true(lh_engine_owes(b.e));
+    assert_int_equal(fake_live(NULL), 1);
+    bench_kill();
+    fake.down = false;
+    bench_engine();
+    bench_end(true);
+    assert_false(lh_engine_owes(b.e));
+    assert_int_equal(fake_live(NULL), 0);
+    assert_int_equal(fake_count(FAKE_LOGIN, NULL), 1);
+    assert_int_equal(faccessat(b.state.fd, "state", F_OK, 0), -1);
+}
+
 static int setup_row(void **state)
 {
     void *row = *state;
@@ -190,8 +209,9 @@ int main(void)
         T(with_other_file_rules_a_credential_is_issued_again),
         T(another_store_of_the_same_name_is_never_shown_the_token),
         T(the_state_holds_no_value),
+        T(a_revocation_that_is_owed_is_made_up_for),
     };
-    size_t n = 7;
+    size_t n = 8;
 
     for (size_t i = 0; i < LH_ARRAY_LEN(damages); i++)
         tests[n++] =
