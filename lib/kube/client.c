@@ -154,9 +154,14 @@ static bool goes_again(struct lh_kube_op *op, const struct lh_http_answer *ans)
 /* What a failure means to this request. */
 static int judge(const struct lh_kube_op *op, int rc, struct lh_str body, struct lh_err *err)
 {
+    enum kube_invalid what;
+
     if (op->gone_is_done && err->http_status == 404)
         return 0;
-    if (op->tests && err->http_status == 422 && !kube_status_names_causes(body)) {
+    if (err->http_status != 422)
+        return rc;
+    what = kube_status_invalid(body);
+    if (what == KUBE_INVALID_UID || (op->tests && what == KUBE_INVALID_REQUEST)) {
         err->code = LH_E_CONFLICT;
         return lh_err_wrap(err, -LH_E_CONFLICT, "the object changed since it was read");
     }

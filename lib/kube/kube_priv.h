@@ -64,9 +64,14 @@ int kube_status_error(const char *method, const char *path, int status, struct l
 /* A Status object alone, as in an ERROR event of a watch. */
 int kube_status_object(const char *what, const lh_json *obj, struct lh_err *err);
 
-/* Whether the Status in body says which fields are wrong: then the object is invalid, and it is not
- * a test of a JSON patch that failed. */
-bool kube_status_names_causes(struct lh_str body);
+/* What a 422 means: the Status in body may say which fields are wrong. */
+enum kube_invalid {
+    KUBE_INVALID_OBJECT,
+    KUBE_INVALID_UID,     /* nothing but the uid: it is another object's */
+    KUBE_INVALID_REQUEST, /* it names no field: of a JSON patch, a test failed or a path is not
+                             there */
+};
+enum kube_invalid kube_status_invalid(struct lh_str body);
 
 /* client.c */
 struct kube_request {

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The API server's errors (meta/v1 Status) as ours. */
+#include <string.h>
+
 #include "kube_priv.h"
 #include "leasehold/core/mem.h"
 
@@ -83,13 +85,23 @@ int kube_status_error(const char *method, const char *path, int status, struct l
     return fill(what ? what : method, status, obj, retry_after_ms, err);
 }
 
-bool kube_status_names_causes(struct lh_str body)
+enum kube_invalid kube_status_invalid(struct lh_str body)
 {
     lh_auto_json lh_json *obj = NULL;
+    const lh_json *causes;
+    size_t n;
 
     if (lh_json_parse(body, NULL, &obj, NULL) < 0)
-        return false;
-    return lh_json_len(lh_json_path(obj, "details", "causes", NULL)) > 0;
+        return KUBE_INVALID_REQUEST;
+    causes = lh_json_path(obj, "details", "causes", NULL);
+    n = lh_json_len(causes);
+    for (size_t i = 0; i < n; i++) {
+        const char *field = lh_json_get_z(lh_json_at(causes, i), "field");
+
+        if (!field || strcmp(field, "metadata.uid") != 0)
+            return KUBE_INVALID_OBJECT;
+    }
+    return n > 0 ? KUBE_INVALID_UID : KUBE_INVALID_REQUEST;
 }
 
 int kube_status_object(const char *what, const lh_json *obj, struct lh_err *err)

@@ -193,13 +193,20 @@ static void drop_unwanted(struct applying *p)
     }
 }
 
-static void name_owner(struct ask *a)
+/* The real one finds it wrong, and does not call it a conflict. */
+static bool is_other_uid(struct ask *a, const struct object *o, const lh_json *meta)
 {
+    const char *said = lh_json_get_z(meta, "uid");
     struct lh_buf b;
 
+    if (!said || strcmp(said, lh_json_get_z(lh_json_get(o->value, "metadata"), "uid")) == 0)
+        return false;
     lh_buf_init(&b, MAX_TEXT);
-    fake_put_status(&b, 409, "Conflict", "Apply failed with 1 conflict", "FieldManagerConflict");
-    fake_api_answer(a, 409, &b);
+    lh_buf_put_z(&b, "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"status\":\"Failure\","
+                     "\"reason\":\"Invalid\",\"code\":422,\"details\":{\"causes\":[{\"reason\":"
+                     "\"FieldValueInvalid\",\"field\":\"metadata.uid\"}]}}");
+    fake_api_answer(a, 422, &b);
+    return true;
 }
 
 void fake_api_apply(struct fake_api *f, struct ask *a, struct object *o, const lh_json *config)
@@ -218,6 +225,8 @@ void fake_api_apply(struct fake_api *f, struct ask *a, struct object *o, const l
                                "");
         return;
     }
+    if (o && is_other_uid(a, o, meta))
+        return;
     if (o && fake_api_conflicts(a, o, meta))
         return;
     owners = need(o ? lh_json_deep_copy(o->owners) : lh_json_new_object());
@@ -230,7 +239,8 @@ void fake_api_apply(struct fake_api *f, struct ask *a, struct object *o, const l
     drop_unwanted(&p);
     lh_json_set(owners, manager, p.wanted);
     if (p.conflict) {
-        name_owner(a);
+        fake_api_answer_status(a, 409, "Conflict", "Apply failed with 1 conflict",
+                               "FieldManagerConflict");
     } else if (o) {
         lh_json_unref(o->owners);
         o->owners = lh_json_ref(owners);

@@ -5,7 +5,8 @@
 /*
  * The writes of a controller: server-side apply with a fixed field manager and only the fields it
  * owns, JSON patch with tests, delete with preconditions, finalizers. Each is one request; nothing
- * is retried here but by the client's gate for 429. Conflicts come back as LH_E_CONFLICT.
+ * is retried here but by the client's gate for 429. Conflicts come back as LH_E_CONFLICT, also
+ * where the API server calls them invalid: a test that failed, an object of another uid.
  */
 #include "leasehold/kube/client.h"
 
