@@ -252,12 +252,38 @@ static bool ends_initial_events(const lh_json *obj)
     return v && strcmp(v, "true") == 0;
 }
 
-/* Events of a whole state that is not complete are no point to resume from. */
-static int remember_version(struct lh_watch *w, const lh_json *obj, struct lh_err *err)
+/* Resource versions are decimal numbers (KEP-5504); of what is none nothing is said. */
+static bool is_newer(const char *rv, const char *than)
+{
+    size_t n = strlen(rv), m = strlen(than);
+
+    if (strspn(rv, "0123456789") != n || strspn(than, "0123456789") != m || *rv == '0')
+        return true;
+    return n != m ? n > m : strcmp(rv, than) > 0;
+}
+
+static const char *version_of(const lh_json *obj)
 {
     const char *rv = lh_json_get_z(lh_json_get(obj, "metadata"), "resourceVersion");
 
-    if (w->state != WATCH_FOLLOWING || !rv || !*rv)
+    return rv && *rv ? rv : NULL;
+}
+
+/* A stream only goes forward: what is older than where we are was told before, and may be no longer
+ * so. */
+static bool is_old(const struct lh_watch *w, const lh_json *obj)
+{
+    const char *rv = version_of(obj);
+
+    return w->state == WATCH_FOLLOWING && rv && w->rv && !is_newer(rv, w->rv);
+}
+
+/* Events of a whole state that is not complete are no point to resume from. */
+static int remember_version(struct lh_watch *w, const lh_json *obj, struct lh_err *err)
+{
+    const char *rv = version_of(obj);
+
+    if (w->state != WATCH_FOLLOWING || !rv)
         return 0;
     return watch_set_text(&w->rv, rv, err);
 }
@@ -268,7 +294,7 @@ static int bookmark(struct lh_watch *w, const lh_json *obj, struct lh_err *err)
 
     w->got_bookmark = true;
     if (w->state != WATCH_INITIAL || !ends_initial_events(obj))
-        return remember_version(w, obj, err);
+        return is_old(w, obj) ? 0 : remember_version(w, obj, err);
     w->state = WATCH_FOLLOWING;
     rc = remember_version(w, obj, err);
     if (rc < 0)
@@ -294,6 +320,8 @@ static int event(struct lh_watch *w, const lh_json *ev, struct lh_err *err)
     w->trouble[0] = '\0';
     if (strcmp(type, "BOOKMARK") == 0)
         return bookmark(w, obj, err);
+    if (is_old(w, obj))
+        return 0;
     rc = 0;
     if (strcmp(type, "ADDED") == 0 || strcmp(type, "MODIFIED") == 0)
         rc = upsert(w, obj, err);

@@ -273,11 +273,102 @@ static void unknown_events_are_ignored(void **state)
     await("+shop/a=2\n");
 }
 
+/* What a server may do to a stream that is followed. The objects are a=1 (version 101) and b=1
+ * (102).
+ */
+
+#define EVENT(type, name, version, value)                                                          \
+    "{\"type\":\"" type "\",\"object\":{\"metadata\":{\"namespace\":\"shop\",\"name\":\"" name     \
+    "\",\"uid\":\"" name "\",\"resourceVersion\":\"" version "\"},\"value\":\"" value "\"}}\n"
+#define BOOKMARK(version)                                                                          \
+    "{\"type\":\"BOOKMARK\",\"object\":{\"metadata\":{\"resourceVersion\":\"" version "\"}}}\n"
+
+enum ending { STAYS, ENDS, BREAKS };
+
+static const struct mischief {
+    const char *name;
+    const char *bytes;
+    enum ending ending;
+    const char *want;   /* events of it */
+    const char *resume; /* the version that the next watch begins with; NULL: there is none */
+} mischiefs[] = {
+    {"an event that comes twice is told once",
+     EVENT("ADDED", "x", "110", "1") EVENT("ADDED", "x", "110", "1"), ENDS, "+shop/x=1\n", "110"},
+    {"an old event does not undo a new one",
+     EVENT("ADDED", "x", "110", "2") EVENT("MODIFIED", "x", "105", "1"), ENDS, "+shop/x=2\n",
+     "110"},
+    {"an old deletion does not take a new object away",
+     EVENT("ADDED", "x", "110", "2") EVENT("DELETED", "x", "105", "1"), ENDS, "+shop/x=2\n", "110"},
+    {"versions are numbers", EVENT("ADDED", "x", "1000", "1") EVENT("ADDED", "y", "999", "1"), ENDS,
+     "+shop/x=1\n", "1000"},
+    {"versions that are no numbers are taken as they come",
+     EVENT("ADDED", "x", "b", "1") EVENT("ADDED", "y", "a", "1"), STAYS, "+shop/x=1\n+shop/y=1\n",
+     NULL},
+    {"bookmarks out of order do not go back", BOOKMARK("120") BOOKMARK("110"), ENDS, "", "120"},
+    {"a bookmark behind its events is old", EVENT("ADDED", "x", "110", "1") BOOKMARK("105"), ENDS,
+     "+shop/x=1\n", "110"},
+    {"a bookmark without a version is none", "{\"type\":\"BOOKMARK\",\"object\":{}}\n", ENDS, "",
+     "102"},
+    {"an event cut off by the end is no event",
+     EVENT("ADDED", "x", "110", "1") "{\"type\":\"ADDED\",\"object\":{\"metadata\":{\"na", ENDS,
+     "+shop/x=1\n", "110"},
+    {"an event cut off by a lost connection is no event",
+     EVENT("ADDED", "x", "110", "1") "{\"type\":\"DELETED\",\"object\":{\"metadata\":{\"name\":\"x",
+     BREAKS, "+shop/x=1\n", "110"},
+    {"a deletion of what nobody knew is nothing", EVENT("DELETED", "x", "110", "1"), ENDS, "",
+     "110"},
+    {"white space between events is nothing", "\n \r\n\t" EVENT("ADDED", "x", "110", "1") "\n\n",
+     STAYS, "+shop/x=1\n", NULL},
+};
+
+static void survives_mischief(void **state)
+{
+    const struct mischief *m = *state;
+    char resume[64];
+
+    start_synced();
+    fake_api_write_watches(bed.api, m->bytes);
+    if (m->ending == ENDS)
+        fake_api_end_watches(bed.api);
+    else if (m->ending == BREAKS)
+        fake_api_break_watches(bed.api);
+    await(m->want);
+    if (m->resume) {
+        await_requests(1);
+        snprintf(resume, sizeof(resume), "&resourceVersion=%s", m->resume);
+        assert_non_null(strstr(fake_api_request(bed.api, 0), resume));
+    }
+    assert_int_equal(fake_api_count(bed.api, "sendInitialEvents"), 0);
+    await_watch();
+    bed_pass(1000);
+    assert_int_equal(events.n, 0);
+}
+
+/* A slow stream is alive, though no whole event comes for minutes. */
+static void a_slow_stream_is_alive(void **state)
+{
+    static const char text[] = EVENT("ADDED", "x", "110", "1");
+    char one[2] = {0};
+
+    (void)state;
+    start_synced();
+    bed_pass(60000);
+    fake_api_bookmark(bed.api);
+    for (size_t i = 0; i < sizeof(text) - 1; i++) {
+        one[0] = text[i];
+        fake_api_write_watches(bed.api, one);
+        bed_pass(2500);
+    }
+    await("+shop/x=1\n");
+    assert_int_equal(fake_api_requests(bed.api), 0);
+}
+
 #define CASE(fn) cmocka_unit_test_setup_teardown(fn, reflect_setup, reflect_teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        CASE(a_slow_stream_is_alive),
         CASE(gives_up_watch_lists_that_never_end),
         CASE(a_silent_initial_stream_is_dead),
         CASE(lists_again_after_410),
@@ -295,8 +386,14 @@ int main(void)
         CASE(broken_events_make_it_list),
         CASE(unknown_events_are_ignored),
     };
+    struct CMUnitTest rows[LH_ARRAY_LEN(mischiefs)];
+    int failures;
 
     if (lh_http_global_init(NULL) < 0)
         return 1;
-    return cmocka_run_group_tests_name("watch and trouble", tests, NULL, NULL);
+    for (size_t i = 0; i < LH_ARRAY_LEN(mischiefs); i++)
+        rows[i] = (struct CMUnitTest){mischiefs[i].name, survives_mischief, reflect_setup,
+                                      reflect_teardown, (void *)(uintptr_t)&mischiefs[i]};
+    failures = cmocka_run_group_tests_name("watch and trouble", tests, NULL, NULL);
+    return failures + cmocka_run_group_tests_name("watch and mischief", rows, NULL, NULL);
 }
