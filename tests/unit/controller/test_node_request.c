@@ -248,22 +248,24 @@ static void status(void **state)
         assert_int_equal(node_status_of(rows[i].code), rows[i].want);
 }
 
-#define ADD(rows, fn)                                                                              \
-    for (size_t i = 0; i < LH_ARRAY_LEN(rows); i++)                                                \
-        tests[n++] = (struct CMUnitTest)                                                           \
-        {                                                                                          \
-            rows[i].name, fn, NULL, NULL, &rows[i]                                                 \
-        }
+static struct CMUnitTest row(const char *name, CMUnitTestFunction fn, void *state)
+{
+    return (struct CMUnitTest){name, fn, NULL, NULL, state};
+}
 
 int main(void)
 {
     struct CMUnitTest tests[80];
     size_t n = 0;
 
-    ADD(target_rows, target);
-    ADD(request_rows, request);
-    ADD(answer_rows, answer_by);
-    ADD(memory_rows, memory);
+    for (size_t i = 0; i < LH_ARRAY_LEN(target_rows); i++)
+        tests[n++] = row(target_rows[i].name, target, &target_rows[i]);
+    for (size_t i = 0; i < LH_ARRAY_LEN(request_rows); i++)
+        tests[n++] = row(request_rows[i].name, request, &request_rows[i]);
+    for (size_t i = 0; i < LH_ARRAY_LEN(answer_rows); i++)
+        tests[n++] = row(answer_rows[i].name, answer_by, &answer_rows[i]);
+    for (size_t i = 0; i < LH_ARRAY_LEN(memory_rows); i++)
+        tests[n++] = row(memory_rows[i].name, memory, &memory_rows[i]);
     tests[n++] = (struct CMUnitTest)cmocka_unit_test(status);
     return _cmocka_run_group_tests("node_request", tests, n, NULL, NULL);
 }
