@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "../codec/rows.h"
+#include "rows.h"
 
 #include "leasehold/api/reasons.h"
 #include "recording.h"
