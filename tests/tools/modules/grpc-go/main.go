@@ -5,6 +5,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"flag"
@@ -130,6 +131,50 @@ func load(conn *grpc.ClientConn, method string, seconds float64, workers, size i
 	say(map[string]any{"calls": len(took), "failed": bad, "p50_us": at(0.5), "p99_us": at(0.99), "max_us": at(1)})
 }
 
+// ask: for each line of standard input {"id", "method", "body", "timeout_ms"} one call, all at the same time; what came of
+// it, with its id, when it is there. A line {"id", "cancel": true} gives up that call.
+func ask(conn *grpc.ClientConn) {
+	type question struct {
+		ID        int    `json:"id"`
+		Method    string `json:"method"`
+		Body      []byte `json:"body"`
+		TimeoutMS int    `json:"timeout_ms"`
+		Cancel    bool   `json:"cancel"`
+	}
+	var out sync.Mutex
+	var calls sync.WaitGroup
+	var cancels sync.Map
+	lines := bufio.NewScanner(os.Stdin)
+	lines.Buffer(nil, 64<<20)
+	for lines.Scan() {
+		var q question
+		if err := json.Unmarshal(lines.Bytes(), &q); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		if q.Cancel {
+			if cancel, ok := cancels.Load(q.ID); ok {
+				cancel.(context.CancelFunc)()
+			}
+			continue
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), time.Duration(q.TimeoutMS)*time.Millisecond)
+		cancels.Store(q.ID, cancel)
+		calls.Add(1)
+		go func() {
+			defer calls.Done()
+			defer cancel()
+			var answer []byte
+			err := conn.Invoke(ctx, q.Method, &q.Body, &answer, grpc.WaitForReady(true))
+			s := status.Convert(err)
+			out.Lock()
+			defer out.Unlock()
+			say(map[string]any{"id": q.ID, "code": s.Code().String(), "message": s.Message(), "body": answer})
+		}()
+	}
+	calls.Wait()
+}
+
 type echoServer struct{}
 
 func handleEcho(_ any, _ context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
@@ -143,16 +188,31 @@ func handleEcho(_ any, _ context.Context, decode func(any) error, _ grpc.UnarySe
 	return &request, nil
 }
 
-// serve: the same method by a grpc-go server.
-func serve(path string) {
+// handleNoController answers ControllerGetCapabilities: one capability, of no type.
+func handleNoController(_ any, _ context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
+	var request []byte
+	if err := decode(&request); err != nil {
+		return nil, err
+	}
+	return &[]byte{0x0a, 0x02, 0x0a, 0x00}, nil
+}
+
+var echo = grpc.ServiceDesc{ServiceName: "test.Echo", HandlerType: (*any)(nil),
+	Methods: []grpc.MethodDesc{{MethodName: "Echo", Handler: handleEcho}}}
+
+// For csi-sanity, which asks drivers without a controller for its capabilities, too, before each test of the node.
+var noController = grpc.ServiceDesc{ServiceName: "csi.v1.Controller", HandlerType: (*any)(nil),
+	Methods: []grpc.MethodDesc{{MethodName: "ControllerGetCapabilities", Handler: handleNoController}}}
+
+// serve: a grpc-go server.
+func serve(path string, service *grpc.ServiceDesc) {
 	listener, err := net.Listen("unix", path)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 	server := grpc.NewServer(grpc.ForceServerCodec(bytesCodec{}), grpc.MaxRecvMsgSize(64<<20))
-	server.RegisterService(&grpc.ServiceDesc{ServiceName: "test.Echo", HandlerType: (*any)(nil),
-		Methods: []grpc.MethodDesc{{MethodName: "Echo", Handler: handleEcho}}}, echoServer{})
+	server.RegisterService(service, echoServer{})
 	ended := make(chan os.Signal, 1)
 	signal.Notify(ended, syscall.SIGTERM)
 	go func() { <-ended; server.GracefulStop() }()
@@ -192,10 +252,14 @@ func main() {
 		call(conn, *method, *size, *timeout)
 		time.Sleep(time.Duration(*seconds * float64(time.Second)))
 		call(conn, *method, *size, *timeout)
+	case "ask":
+		ask(dial(*socket, options...))
 	case "serve":
-		serve(*socket)
+		serve(*socket, &echo)
+	case "no-controller":
+		serve(*socket, &noController)
 	default:
-		fmt.Fprintln(os.Stderr, "usage: grpc-go --socket PATH [flags] call|storm|load|idle|serve")
+		fmt.Fprintln(os.Stderr, "usage: grpc-go --socket PATH [flags] call|storm|load|idle|ask|serve|no-controller")
 		os.Exit(2)
 	}
 }
