@@ -262,6 +262,12 @@ static bool is_newer(const char *rv, const char *than)
     return n != m ? n > m : strcmp(rv, than) > 0;
 }
 
+bool lh_watch_has_seen(const struct lh_watch *w, const char *resource_version)
+{
+    return w->synced && w->rv &&
+           (strcmp(w->rv, resource_version) == 0 || is_newer(w->rv, resource_version));
+}
+
 static const char *version_of(const lh_json *obj)
 {
     const char *rv = lh_json_get_z(lh_json_get(obj, "metadata"), "resourceVersion");

@@ -359,6 +359,18 @@ const lh_json *fake_api_get(const struct fake_api *f, const char *collection,
     return o ? o->value : NULL;
 }
 
+size_t fake_api_happened(const struct fake_api *f, const char *collection, const char *type)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < f->past.n; i++) {
+        const struct past *p = lh_vec_at(&f->past, i);
+
+        n += strcmp(p->o.collection, collection) == 0 && strcmp(p->type, type) == 0;
+    }
+    return n;
+}
+
 void fake_api_interfere(struct fake_api *f, unsigned n)
 {
     f->interfere = n;

@@ -41,6 +41,8 @@ void fake_api_delete(struct fake_api *f, const char *collection, const char *nam
 /* As stored, borrowed until it changes; NULL: there is none. */
 const lh_json *fake_api_get(const struct fake_api *f, const char *collection,
                             const char *namespace_, const char *name);
+/* How often something happened to objects of a collection: "ADDED", "MODIFIED", "DELETED". */
+size_t fake_api_happened(const struct fake_api *f, const char *collection, const char *type);
 /* Before each of the next n writes to an object that exists, somebody else writes to it. */
 void fake_api_interfere(struct fake_api *f, unsigned n);
 /* Watches that ask for what happened before now get 410 Gone. */

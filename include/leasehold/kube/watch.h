@@ -42,6 +42,9 @@ void lh_watch_stop(struct lh_watch *w); /* NULL is a no-op; safe inside fn */
  * while. */
 void lh_watch_resync(struct lh_watch *w);
 bool lh_watch_is_synced(const struct lh_watch *w);
+/* Whether it told all up to this version of an object of its resource, as a write answered it:
+ * before that what it told may be older than what we wrote. */
+bool lh_watch_has_seen(const struct lh_watch *w, const char *resource_version);
 /* Why it is not connected now; empty text when it is. Borrowed until the next event. */
 const char *lh_watch_trouble(const struct lh_watch *w);
 

@@ -36,6 +36,23 @@ static void watches_a_list(void **state)
     assert_string_equal(lh_watch_trouble(watch), "");
 }
 
+static void says_how_far_it_came(void **state)
+{
+    (void)state;
+    put("a", "1"); /* version 101 */
+    start();
+    assert_false(lh_watch_has_seen(watch, "1"));
+    await("+shop/a=1\nsynced\n");
+    assert_true(lh_watch_has_seen(watch, "101"));
+    assert_true(lh_watch_has_seen(watch, "99"));
+    assert_false(lh_watch_has_seen(watch, "102"));
+    assert_false(lh_watch_has_seen(watch, "1000"));
+    put("b", "1");
+    await("+shop/b=1\n");
+    assert_true(lh_watch_has_seen(watch, "102"));
+    assert_false(lh_watch_has_seen(watch, "103"));
+}
+
 static void falls_back_to_lists_for_good(void **state)
 {
     (void)state;
@@ -337,6 +354,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CASE(watches_a_list),
+        CASE(says_how_far_it_came),
         CASE(falls_back_to_lists_for_good),
         CASE(resumes_where_it_was),
         CASE(a_bookmark_is_a_place_to_resume),

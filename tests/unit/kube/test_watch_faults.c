@@ -344,6 +344,41 @@ static void survives_mischief(void **state)
     assert_int_equal(events.n, 0);
 }
 
+/* The API server went back, to a backup of etcd: our version is of a future that was not. */
+static void a_version_that_is_too_large_is_given_up(void **state)
+{
+    (void)state;
+    start_synced();
+    fake_api_lose_watches(bed.api);
+    fake_api_delete(bed.api, STORES, "shop", "a");
+    fake_api_write_watches(
+        bed.api,
+        "{\"type\":\"ERROR\",\"object\":{\"kind\":\"Status\",\"code\":504,\"reason\":\"Timeout\","
+        "\"details\":{\"retryAfterSeconds\":1,\"causes\":[{\"reason\":"
+        "\"ResourceVersionTooLarge\"}]}}}\n");
+    await_requests(1);
+    await("+shop/b=1\n-shop/a!\nsynced\n");
+    assert_non_null(strstr(fake_api_request(bed.api, 0), "sendInitialEvents"));
+    assert_null(strstr(fake_api_request(bed.api, 0), "&resourceVersion="));
+}
+
+static void an_error_that_says_when_is_waited_for(void **state)
+{
+    size_t one = 1;
+
+    (void)state;
+    start_synced();
+    fake_api_write_watches(
+        bed.api, "{\"type\":\"ERROR\",\"object\":{\"kind\":\"Status\",\"code\":429,\"reason\":"
+                 "\"TooManyRequests\",\"details\":{\"retryAfterSeconds\":7}}}\n");
+    assert_true(lh_test_run_until(bed.loop, has_trouble, NULL));
+    bed_pass(6500);
+    assert_false(has_requests(&one));
+    await_requests(1);
+    assert_non_null(strstr(fake_api_request(bed.api, 0), "&resourceVersion=102"));
+    assert_int_equal(fake_api_count(bed.api, "sendInitialEvents"), 0);
+}
+
 /* A slow stream is alive, though no whole event comes for minutes. */
 static void a_slow_stream_is_alive(void **state)
 {
@@ -368,6 +403,8 @@ static void a_slow_stream_is_alive(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        CASE(a_version_that_is_too_large_is_given_up),
+        CASE(an_error_that_says_when_is_waited_for),
         CASE(a_slow_stream_is_alive),
         CASE(gives_up_watch_lists_that_never_end),
         CASE(a_silent_initial_stream_is_dead),
