@@ -7,6 +7,7 @@
 #include "cmd_lint.h"
 #include "cmd_policy.h"
 #include "cmd_run.h"
+#include "cmd_status.h"
 #include "cmd_version.h"
 
 const struct cli_command cli_commands[] = {
@@ -15,6 +16,7 @@ const struct cli_command cli_commands[] = {
     {"run", cmd_run, &cmd_run_option_set, false},
     {"check", cmd_check, &cmd_check_option_set, false},
     {"policy", cmd_policy, &cmd_policy_option_set, false},
+    {"status", cmd_status, &cmd_status_option_set, false},
     {"explain", cmd_explain, &cmd_explain_option_set, false},
     {"version", cmd_version, &cmd_version_option_set, false},
     {"docs", cmd_docs, &cmd_docs_option_set, true},

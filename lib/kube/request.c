@@ -67,7 +67,11 @@ void kube_put_path(struct lh_buf *b, const struct lh_kube_resource *res, const c
     }
     put_segment(b, res->resource);
     put_segment(b, res->name);
-    put_segment(b, res->subresource);
+    if (res->subresource) {
+        /* Ours, and not data: "proxy/status" is two segments. */
+        lh_buf_put_c(b, '/');
+        lh_buf_put_z(b, res->subresource);
+    }
     if (query && *query) {
         lh_buf_put_c(b, '?');
         lh_buf_put_z(b, query);

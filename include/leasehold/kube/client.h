@@ -22,7 +22,7 @@ struct lh_kube_resource {
     const char *resource;    /* plural */
     const char *namespace_;  /* NULL: cluster scope, or all namespaces for list and watch */
     const char *name;        /* NULL: the collection */
-    const char *subresource; /* "status", "token"; NULL */
+    const char *subresource; /* "status", "token", "proxy/status"; NULL */
 };
 
 /* obj is the decoded answer (NULL for an empty one), borrowed until return. */

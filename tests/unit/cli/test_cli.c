@@ -208,6 +208,16 @@ static const struct row {
      2,
      {"--for must be vault or bao"}},
 
+    {"status of two scopes", NULL, "status -A -n shop", 2, {"exclude each other"}},
+    {"status in another format", NULL, "status -o yaml", 2, {"-o must be wide or json"}},
+    {"status watched and live", NULL, "status --live --watch", 2, {"--live and --watch"}},
+    {"status of an argument", NULL, "status shop", 2, {"takes options only"}},
+    {"status without a cluster",
+     NULL,
+     "status --kubeconfig /nonexistent",
+     1,
+     {"leasehold status: ", "/nonexistent"}},
+
     {"explain", NULL, "explain Sealed", 0, {"Sealed\n", "What to do:\n", "Unseal it."}},
     {"explain all", NULL, "explain", 0, {"AddressNotAllowed\n", "Unreachable\n"}},
     {"explain a misspelled word", NULL, "explain Seald", 1, {"the nearest is Sealed"}},
