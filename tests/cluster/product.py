@@ -49,7 +49,7 @@ class Product:
 
     def helm(self, command, *args, chart=CHART):
         """install or upgrade, and wait until all of it is ready."""
-        settings = ["image.pullPolicy=Never", "agent.image.pullPolicy=Never", "node.enabled=true"]
+        settings = ["image.pullPolicy=Never", "agent.image.pullPolicy=Never", "node.enabled=true", "clusterName=prod"]
         more = [a for s in settings for a in ("--set", s)]
         return self.cluster.helm(command, RELEASE, chart, "-n", NAMESPACE, *more, *args, "--wait", "--timeout", "120s")
 
