@@ -472,6 +472,24 @@ static void health_in_each_state(void **state)
     assert_false(w.out.health.sealed);
 }
 
+/* Allow list and placeholders are for those who log in. */
+static void nobody_may_ask_for_health_alone(void **state)
+{
+    static const struct fake_store store = {.kind = "ClusterSecretStore",
+                                            .auth = WORLD_JWT,
+                                            .vault = "\"namespace\":\"{namespace}\"",
+                                            .spec = "\"allow\":[]"};
+
+    (void)state;
+    assert_int_equal(world_open(&store), -LH_E_DENIED);
+    w.id.anonymous = true;
+    assert_int_equal(world_open(&store), 0);
+    assert_int_equal(world_health(), 0);
+    assert_true(w.out.health.active);
+    assert_int_equal(world_login(), -LH_E_INVALID);
+    assert_int_equal(fake_manager_requests(w.m, NULL, "auth/*"), 0);
+}
+
 static void health_of_a_proxy_is_none(void **state)
 {
     const struct fake_fault fault = {.path = "sys/health",
@@ -569,6 +587,7 @@ int main(void)
         T(a_redirect_to_a_listed_node_is_followed),
         T(a_redirect_elsewhere_is_not),
         T(health_in_each_state),
+        T(nobody_may_ask_for_health_alone),
         T(health_of_a_proxy_is_none),
         T(the_wrong_ca_is_said),
         T(closing_cancels),
