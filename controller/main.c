@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cluster/cluster.h"
 #include "controller.h"
 #include "leasehold/codec/json.h"
 #include "leasehold/core/mem.h"
@@ -10,6 +11,7 @@
 #include "node/node.h"
 
 const struct controller_verb controller_verbs[] = {
+    {"cluster", controller_cluster, &controller_cluster_option_set},
     {"node", controller_node, &controller_node_option_set},
     {0},
 };

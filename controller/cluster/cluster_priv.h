@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef LEASEHOLD_CONTROLLER_CLUSTER_CLUSTER_PRIV_H
+#define LEASEHOLD_CONTROLLER_CLUSTER_CLUSTER_PRIV_H
+
+/*
+ * Who owns what. For the life of the process: loop, API client, caches of objects and copies,
+ * election. For one term as leader (term.c): the hash key's reading, store health, restarts, the
+ * search for Pods that run without their secrets; copies are active within it only. A term ends
+ * with everything of it freed, nothing revoked, nothing written.
+ */
+#include "copies.h"
+#include "hash_key.h"
+#include "health_term.h"
+#include "serve.h"
+
+struct cluster {
+    struct cluster_options o;
+    char **namespaces, **allow_addresses;
+    struct lh_loop *loop;
+    struct lh_kube *kube;
+    struct lh_objects *objects;
+    struct copies *copies;
+    struct lh_election *election;
+    struct cluster_serve *serve;
+    struct lh_signal *sigterm, *sigint;
+    bool ending, failed;
+
+    /* The term. */
+    int64_t term; /* 0: it does not lead */
+    struct lh_secret *hash_key;
+    struct hash_key *asking;
+    struct health_term *health;
+    struct lh_timer *again;
+    bool active, key_said;
+};
+
+/* term.c */
+void term_begin(struct cluster *c, int64_t number);
+/* Does what can be done now for the term to be whole. */
+void term_step(struct cluster *c);
+void term_end(struct cluster *c);
+
+#endif

@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "copy.h"
+
+#include <string.h>
+
+#include "copies_priv.h"
+#include "leasehold/core/log.h"
+#include "leasehold/core/mem.h"
+
+struct copy_spec *copy_spec_ref(struct copy_spec *s)
+{
+    s->refs++;
+    return s;
+}
+
+void copy_spec_unref(struct copy_spec *s)
+{
+    if (!s || --s->refs > 0)
+        return;
+    lh_projection_free(s->p);
+    lh_free(s);
+}
+
+/* An error takes half a kilobyte: only who has one keeps one. */
+void copy_note(struct lh_err **at, const struct lh_err *err)
+{
+    if (!err) {
+        lh_free(*at);
+        *at = NULL;
+        return;
+    }
+    if (!*at)
+        *at = lh_calloc(1, sizeof(**at));
+    if (*at)
+        **at = *err;
+}
+
+const char *copy_secret_name(const struct copy *c)
+{
+    return c->spec ? lh_json_get_z(c->spec->p->kubernetes_secret, "name") : NULL;
+}
+
+bool copy_is_wanted(const struct copy *c)
+{
+    return !c->gone && !c->deleting && c->spec && c->served &&
+           (c->spec->p->kubernetes_secret ||
+            lh_json_len(lh_json_get(c->spec->p->on_change, "restart")) > 0);
+}
+
+void copy_wake(struct copy *c)
+{
+    bool first = !c->cur || !c->cur->ready || c->forcing;
+
+    /* A key that the queue knows needs no memory, and it knows every key. */
+    (void)lh_queue_add(c->set->queue, c->uid, first ? LH_LANE_FIRST : LH_LANE_REFRESH, NULL);
+}
+
+static void finish(struct copy *c)
+{
+    struct copies *s = c->set;
+    lh_ms now = lh_clock_now();
+    enum lh_queue_result result = c->retry ? LH_QUEUE_RETRY : LH_QUEUE_OK;
+    lh_ms after = c->at == LH_NEVER ? 0 : c->at > now ? c->at - now : 1;
+
+    lh_json_unref(c->current);
+    c->current = NULL;
+    c->working = c->retry = false;
+    if (c->gone && !c->cur && !c->old) {
+        lh_queue_done(s->queue, c->uid, LH_QUEUE_GONE, 0);
+        copies_free_copy(s, c);
+        return;
+    }
+    lh_queue_done(s->queue, c->uid, result, after);
+}
+
+void copy_answered(struct copy *c, const struct lh_err *err)
+{
+    c->op = NULL;
+    if (err)
+        c->retry = true;
+    copy_step(c);
+}
+
+static void finalizer_set(void *arg, const lh_json *obj, const struct lh_err *err)
+{
+    struct copy *c = arg;
+
+    (void)obj;
+    if (err)
+        copy_note(&c->write_err, err);
+    else
+        c->finalizer = copy_is_wanted(c);
+    copy_answered(c, err);
+}
+
+static const struct lh_kube_resource *projection_at(const struct copy *c,
+                                                    struct lh_kube_resource *res)
+{
+    *res = (struct lh_kube_resource){.group = "leasehold.dev",
+                                     .version = "v1alpha1",
+                                     .resource = "secretprojections",
+                                     .namespace_ = c->namespace_,
+                                     .name = c->name};
+    return res;
+}
+
+/* As last read: what the watch told may be older than what the patch is to test. */
+static void finalizer_read(void *arg, const lh_json *obj, const struct lh_err *err)
+{
+    struct copy *c = arg;
+    const char *uid = lh_json_get_z(lh_json_get(obj, "metadata"), "uid");
+    struct lh_kube_resource res;
+    struct lh_err e = {0};
+
+    c->op = NULL;
+    if (err && err->code == LH_E_NOTFOUND) {
+        c->finalizer = false;
+        copy_answered(c, NULL);
+        return;
+    }
+    if (err || !uid || strcmp(uid, c->uid) != 0) {
+        copy_answered(c, err ? err : &(struct lh_err){.code = LH_E_CONFLICT});
+        return;
+    }
+    if (lh_kube_finalizer(c->set->p.kube, projection_at(c, &res), obj, COPY_FINALIZER,
+                          copy_is_wanted(c), finalizer_set, c, &c->op, &e) < 0)
+        copy_answered(c, &e);
+}
+
+bool copy_finalizer_step(struct copy *c)
+{
+    struct lh_kube_resource res;
+    struct lh_err err = {0};
+
+    if (lh_kube_start(c->set->p.kube, "GET", projection_at(c, &res), NULL, NULL, NULL, 0,
+                      finalizer_read, c, &c->op, &err) < 0) {
+        copy_note(&c->write_err, &err);
+        c->retry = true;
+        return false;
+    }
+    return true;
+}
+
+/* What was issued for it ends before its finalizer goes. */
+static bool leave(struct copy *c)
+{
+    struct copies *s = c->set;
+
+    if ((c->finalizer || c->cur) && (c->gone || c->deleting) && !c->may_delete) {
+        copies_want_delete(s, c);
+        return false;
+    }
+    copy_engine_end(c, true);
+    if (c->cur || c->old)
+        return false;
+    if (c->gone || !c->finalizer)
+        return false;
+    return copy_finalizer_step(c);
+}
+
+static bool live(struct copy *c)
+{
+    if (!copy_is_wanted(c) && leave(c))
+        return true;
+    if (copy_engine_step(c) || copy_secret_step(c))
+        return true;
+    copy_restart_step(c);
+    return copy_secret_sweep(c) || copy_status_step(c);
+}
+
+/* Ended engines are freed here: not in a callback of their own. */
+static void reap(struct copy *c)
+{
+    if (c->old && c->old->ended) {
+        copy_slot_free(c->old);
+        c->old = NULL;
+    }
+    if (c->cur && c->cur->ended) {
+        copy_slot_free(c->cur);
+        c->cur = NULL;
+    }
+}
+
+void copy_step(struct copy *c)
+{
+    if (!c->working || c->op)
+        return;
+    c->at = LH_NEVER;
+    reap(c);
+    if (c->set->active && !c->retry && copies_leads(c->set)) {
+        if (c->gone || c->deleting ? leave(c) : live(c))
+            return;
+    }
+    finish(c);
+}
+
+void copy_stop(struct copy *c)
+{
+    lh_kube_cancel(c->op);
+    c->op = NULL;
+    store_wait_free(c->wait);
+    c->wait = NULL;
+    copy_slot_free(c->cur);
+    copy_slot_free(c->old);
+    c->cur = c->old = NULL;
+    copy_secret_lost(c);
+    copy_restart_stop(c);
+    copy_files_done(&c->writing);
+    c->edited = true;
+    c->waiting = c->again = c->suspect = c->taken = c->wrote = c->deleted = c->retry = false;
+    c->may_delete = c->asked_delete = false;
+    copy_note(&c->spec_err, NULL);
+    copy_note(&c->fetch_err, NULL);
+    copy_note(&c->write_err, NULL);
+    c->at = LH_NEVER;
+    if (c->working)
+        finish(c);
+}

@@ -1,0 +1,334 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The engine of a copy, and the one it replaces after an edit: that one's credentials live on until
+ * the new ones are in the Secret and the overlap is over. */
+#include <string.h>
+
+#include "copies_priv.h"
+#include "copy.h"
+#include "leasehold/api/reasons.h"
+#include "leasehold/core/log.h"
+#include "leasehold/core/mem.h"
+#include "resolve.h"
+
+enum { END_MS = 5000, MODE = 0440, RETRY_MS = 5000 };
+
+static void on_ready(void *arg)
+{
+    struct copy_slot *s = arg;
+
+    s->ready = true;
+    copy_note(&s->c->fetch_err, NULL);
+    copy_wake(s->c);
+}
+
+static void on_changed(void *arg)
+{
+    struct copy_slot *s = arg;
+
+    copy_note(&s->c->fetch_err, NULL);
+    copy_wake(s->c);
+}
+
+static void on_failed(void *arg, const struct lh_err *err)
+{
+    struct copy_slot *s = arg;
+    struct copy *c = s->c;
+
+    if (err->code == LH_E_GONE) /* our own word for: the Secret does not have it any more */
+        return;
+    lh_log_warn("attempt failed", LH_F_STR("namespace", c->namespace_),
+                LH_F_STR("projection", c->name), LH_F_STR("store", s->store->name), LH_F_ERR(err));
+    if (s == c->cur)
+        copy_note(&c->fetch_err, err);
+    if (c->wait)
+        store_wait_report(c->wait, err);
+    copy_wake(c);
+}
+
+static void on_ended(void *arg)
+{
+    struct copy_slot *s = arg;
+
+    s->ended = true;
+    copy_wake(s->c);
+}
+
+void copy_slot_free(struct copy_slot *s)
+{
+    if (!s)
+        return;
+    lh_engine_free(s->engine);
+    if (s->source)
+        s->source->free(s->source);
+    lh_store_unref(s->store);
+    copy_spec_unref(s->spec);
+    lh_json_unref(s->namespace_labels);
+    lh_free(s);
+}
+
+static void slot_end(struct copy_slot *s, bool revoke)
+{
+    if (!s || s->ending)
+        return;
+    s->ending = true;
+    lh_engine_end(s->engine, revoke, END_MS, on_ended, s);
+}
+
+void copy_engine_end(struct copy *c, bool revoke)
+{
+    slot_end(c->cur, revoke);
+    slot_end(c->old, revoke);
+}
+
+static int check(const struct copy *c, const struct lh_store *store, struct lh_err *err)
+{
+    enum lh_auth_method m = store->vault.auth.method;
+
+    if (m != LH_AUTH_JWT && m != LH_AUTH_KUBERNETES)
+        return lh_err_reason(err,
+                             lh_err_set(err, LH_E_INVALID,
+                                        "%s \"%s\" logs in with a Secret; copies and restarts need "
+                                        "auth.jwt or auth.kubernetes",
+                                        lh_store_kind(store), store->name),
+                             LH_REASON_StoreInvalid);
+    if (store->vault.ca_ref.name)
+        return lh_err_reason(err,
+                             lh_err_set(err, LH_E_INVALID,
+                                        "%s \"%s\": copies need caBundle; caBundleRef is for "
+                                        "injected Pods",
+                                        lh_store_kind(store), store->name),
+                             LH_REASON_StoreInvalid);
+    if (!c->spec->p->service_account)
+        return lh_err_reason(
+            err,
+            lh_err_set(err, LH_E_INVALID, "spec.serviceAccountName must say who asks for the copy"),
+            LH_REASON_CredentialMissing);
+    return 0;
+}
+
+static int resolve(struct copy *c, struct lh_store **store, struct lh_namespace *ns,
+                   struct lh_err *err)
+{
+    const struct copies_parts *p = &c->set->p;
+    const struct lh_subject who = {p->o->cluster_name, c->namespace_,
+                                   c->spec->p->service_account ? c->spec->p->service_account : ""};
+    struct secret_spec secret;
+    int rc = 0;
+
+    if (c->spec->p->kubernetes_secret) {
+        rc = secret_spec_read(c->spec->p->kubernetes_secret, &secret, err);
+        if (rc < 0)
+            return lh_err_reason(err, rc, LH_REASON_ConfigInvalid);
+    }
+    rc = controller_resolve(p->objects, c->spec->p, &who, store, ns, err);
+    return rc < 0 ? rc : check(c, *store, err);
+}
+
+static bool same(const char *a, const char *b)
+{
+    return a == b || (a && b && strcmp(a, b) == 0);
+}
+
+/* Do two specs ask for the same with the same login, into a Secret of the same name? */
+static bool same_engine(const struct lh_projection *a, const struct lh_projection *b)
+{
+    lh_auto_json lh_json *x = NULL, *y = NULL;
+
+    if (!same(lh_json_get_z(a->kubernetes_secret, "name"),
+              lh_json_get_z(b->kubernetes_secret, "name")) ||
+        lh_projection_to_json(a, &x, NULL) < 0 || lh_projection_to_json(b, &y, NULL) < 0)
+        return false;
+    lh_json_del(x, "kubernetesSecret");
+    lh_json_del(y, "kubernetesSecret");
+    lh_json_del(x, "onChange");
+    lh_json_del(y, "onChange");
+    return lh_json_equal(x, y);
+}
+
+static void fill_identity(struct copy *c, struct copy_slot *s)
+{
+    const struct copies *set = c->set;
+
+    s->identity =
+        (struct lh_identity){.subject = {.cluster = set->p.o->cluster_name,
+                                         .namespace_ = c->namespace_,
+                                         .service_account = s->spec->p->service_account},
+                             .namespace_labels = s->namespace_labels,
+                             .role = s->spec->p->role,
+                             .credential = s->source,
+                             .allow_addresses = (const char *const *)set->p.allow_addresses};
+}
+
+static int slot_new(struct copy *c, struct lh_store *store, const struct lh_namespace *ns,
+                    struct copy_slot **out, struct lh_err *err)
+{
+    struct copy_slot *s = lh_calloc(1, sizeof(*s));
+    struct lh_engine_options o = {.loop = c->set->p.loop,
+                                  .default_mode = MODE,
+                                  .ready = on_ready,
+                                  .changed = on_changed,
+                                  .failed = on_failed};
+    int rc;
+
+    if (!s)
+        return lh_err_nomem(err);
+    s->c = c;
+    s->sink = copy_sink;
+    s->spec = copy_spec_ref(c->spec);
+    s->store = lh_store_ref(store);
+    s->namespace_labels = ns->labels ? lh_json_ref(lh_json_mut(ns->labels)) : NULL;
+    rc = copies_token_source(c->set->p.kube, c->namespace_, s->spec->p->service_account, &s->source,
+                             err);
+    fill_identity(c, s);
+    o.store = s->store;
+    o.identity = &s->identity;
+    o.projection = s->spec->p;
+    o.sink = &s->sink;
+    o.arg = s;
+    if (rc == 0)
+        rc = lh_engine_new(&o, &s->engine, err);
+    if (rc < 0) {
+        copy_slot_free(s);
+        return rc;
+    }
+    *out = s;
+    return 0;
+}
+
+static void store_ready(void *arg)
+{
+    struct copy *c = arg;
+
+    c->edited = true;
+    copy_wake(c);
+}
+
+static void depend_on(struct copy *c, const struct lh_store *store)
+{
+    const struct store_ref ref = {store->cluster_scoped, store->namespace_, store->name};
+    struct lh_err err = {0};
+
+    store_wait_free(c->wait);
+    c->wait = NULL;
+    if (c->set->term.health &&
+        store_wait_new(c->set->term.health, &ref, store_ready, c, &c->wait, &err) < 0)
+        lh_log_warn("store not waited for", LH_F_STR("projection", c->name), LH_F_ERR(&err));
+}
+
+/* false: nothing is under way. */
+static bool start(struct copy *c, struct lh_store *store, const struct lh_namespace *ns)
+{
+    struct copy_slot *made = NULL;
+    struct lh_err err = {0};
+
+    /* Before anything is issued that somebody must undo. */
+    if (!c->finalizer && c->spec->p->revocation == LH_REVOKE)
+        return copy_finalizer_step(c);
+    if (slot_new(c, store, ns, &made, &err) < 0) {
+        copy_note(&c->spec_err, &err);
+        c->at = lh_clock_now() + RETRY_MS;
+        return false;
+    }
+    if (c->cur) {
+        lh_engine_hold(c->cur->engine);
+        c->old = c->cur;
+        c->old_until = 0;
+    }
+    c->cur = made;
+    c->edited = false;
+    copy_note(&c->spec_err, NULL);
+    copy_note(&c->fetch_err, NULL);
+    depend_on(c, store);
+    lh_engine_start(made->engine);
+    return false;
+}
+
+static bool apply_edit(struct copy *c)
+{
+    struct lh_namespace ns = {0};
+    struct lh_store *store = NULL;
+    struct lh_err err = {0};
+
+    if (resolve(c, &store, &ns, &err) < 0 || !store) { /* what is there stays */
+        copy_note(&c->spec_err, &err);
+        c->edited = false;
+        return false;
+    }
+    copy_note(&c->spec_err, NULL);
+    if (c->cur && !c->cur->ending && lh_json_equal(c->cur->store->spec, store->spec) &&
+        same(c->cur->store->name, store->name) &&
+        c->cur->store->cluster_scoped == store->cluster_scoped &&
+        same_engine(c->cur->spec->p, c->spec->p)) {
+        c->edited = false;
+        return false;
+    }
+    if (c->old) { /* one replacement at a time: the older one makes room */
+        slot_end(c->old, true);
+        return false;
+    }
+    if (c->cur && c->cur->ending)
+        return false;
+    return start(c, store, &ns);
+}
+
+static void retire_old(struct copy *c)
+{
+    lh_ms now = lh_clock_now();
+
+    if (!c->old || c->old->ending || !c->cur->ready)
+        return;
+    if (c->old_until == 0)
+        c->old_until = now + (c->old->ready ? c->old->spec->p->overlap_ms : 0);
+    if (now >= c->old_until)
+        slot_end(c->old, true);
+    else if (c->old_until < c->at)
+        c->at = c->old_until;
+}
+
+static void obey_force(struct copy *c)
+{
+    if (!c->forcing)
+        return;
+    c->forcing = false;
+    c->suspect = true;
+    if (c->cur && !c->cur->ending)
+        lh_engine_refetch(c->cur->engine);
+    else
+        c->edited = true;
+}
+
+/* Whether a Secret is ours is known from the watch. */
+static bool knows_secrets(struct copy *c)
+{
+    const char *trouble = copies_secrets_trouble(c->set, c);
+    struct lh_err err = {0};
+
+    if (!trouble)
+        return true;
+    c->at = lh_clock_now() + RETRY_MS;
+    if (!*trouble)
+        return false;
+    lh_err_reason(&err,
+                  lh_err_set(&err, LH_E_DENIED, "Secrets of namespace \"%s\" are not known: %s",
+                             c->namespace_, trouble),
+                  LH_REASON_RightsMissing);
+    copy_note(&c->spec_err, &err);
+    return false;
+}
+
+bool copy_engine_step(struct copy *c)
+{
+    if (!copy_is_wanted(c)) {
+        store_wait_free(c->wait);
+        c->wait = NULL;
+        return false;
+    }
+    if (!c->cur && !knows_secrets(c))
+        return false;
+    obey_force(c);
+    if ((c->edited || !c->cur) && apply_edit(c))
+        return true;
+    if (c->cur && !c->cur->ending)
+        retire_old(c);
+    return false;
+}
