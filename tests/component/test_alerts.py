@@ -14,6 +14,7 @@ EVERYTHING = "metrics.alerts=true,node.enabled=true,cluster.enabled=true"
 METRIC = r"\b(?:leasehold|process|workqueue|rest_client|controller_runtime)_\w+"
 # What Prometheus itself puts on what it scrapes.
 SCRAPED = {"namespace", "pod", "container", "node", "job", "instance"}
+POD = {"namespace": "leasehold-system", "pod": "leasehold-node-x"}
 WEB = {"namespace": "shop", "pod": "web", "store": "vault"}
 
 # name: (metric, its labels, values at each minute, when it fires, labels that it carries then, values that keep it quiet)
@@ -59,8 +60,24 @@ CASES = {
         *("leasehold_issues_unconfirmed_total", WEB),
         *("0+1x60", "60m", WEB, "0 1 2x60"),
     ),
+    "LeaseholdNodeNotReady": ("leasehold_node_ready", POD, "0x10", "6m", POD, "0 0 1x10"),
+    "LeaseholdMountDisconnected": ("leasehold_node_mount_connected", POD, "0x10", "5m", POD, "0 1x10"),
+    "LeaseholdVolumeCredentialExpired": ("leasehold_node_expired_credentials", POD, "0 0 1x10", "5m", POD, "0 1 0x10"),
+    "LeaseholdVolumesStale": ("leasehold_node_stale_volumes", POD, "1x10", "6m", POD, "0 1 0x10"),
+    "LeaseholdNodeMemoryFull": ("leasehold_node_volume_bytes", POD, "95x20", "12m", POD, "89x20"),
+    "LeaseholdPublishSlow": (
+        # All took between 10 and 30 s; none did.
+        *("leasehold_node_publish_duration_seconds_bucket", {"le": "30"}),
+        *("0+60x30", "20m", {}, "0x30"),
+    ),
+    "LeaseholdPublishFails": (
+        *("leasehold_node_calls_total", {"method": "NodePublishVolume", "status": "Unavailable"}),
+        *("0+2x60", "40m", {"status": "Unavailable"}, "0+0.5x60"),
+    ),
 }
-OURS = ("leasehold-webhook", "leasehold-agent")
+OURS = ("leasehold-webhook", "leasehold-agent", "leasehold-node")
+# What a rule compares its metric with.
+BESIDE = {"LeaseholdNodeMemoryFull": {"leasehold_node_volume_bytes_max": "100x20"}}
 
 
 def program(tool, name):
@@ -170,14 +187,15 @@ def test_fires_and_keeps_quiet(rules, tmp_path, alert):
         "exp_annotations": {"summary": summary, "runbook": rule["runbook"]},
     }
     # A quantile wants the buckets around as well.
-    more = {"0.25": "0x60", "+Inf": "0+60x60"} if "le" in labels else {}
-    more = [{"series": series.replace('le="1"', f'le="{le}"'), "values": v} for le, v in more.items()]
+    around = {"0.25": "0x60", "+Inf": "0+60x60"} if "le" in labels else {}
+    more = [{"series": re.sub('le="[^"]*"', f'le="{le}"', series), "values": v} for le, v in around.items()]
+    beside = [{"series": series.replace(metric, m), "values": v} for m, v in BESIDE.get(alert, {}).items()]
     fires = [{"eval_time": at, "alertname": alert, "exp_alerts": [expected]}]
     keeps_quiet = [{"eval_time": t, "alertname": alert, "exp_alerts": []} for t in ("4m", at)]
     row = {"series": series}
     tests = [
-        {"interval": "1m", "input_series": [row | {"values": firing}, *more], "alert_rule_test": fires},
-        {"interval": "1m", "input_series": [row | {"values": quiet}], "alert_rule_test": keeps_quiet},
+        {"interval": "1m", "input_series": [row | {"values": firing}, *more, *beside], "alert_rule_test": fires},
+        {"interval": "1m", "input_series": [row | {"values": quiet}, *beside], "alert_rule_test": keeps_quiet},
     ]
     files = [str(f) for f in sorted(rules.glob("*.yaml"))]
     document = {"rule_files": files, "evaluation_interval": "1m", "tests": tests}
