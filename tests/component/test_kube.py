@@ -73,13 +73,21 @@ def server(apiserver):
     return apiserver
 
 
+@pytest.fixture(scope="module")
+def own_server():
+    """For tests that stop it."""
+    with ApiServer(crds=False) as own:
+        own.namespace("gap")
+        yield own
+
+
 @pytest.fixture
-def start(bin_dir, server):
-    """start(): another process."""
+def start(bin_dir):
+    """start(kubeconfig): another process."""
     made = []
 
-    def one(kubeconfig=None):
-        made.append(Do(bin_dir.parent / "tests" / "kube_do", str(kubeconfig or server.admin_kubeconfig)))
+    def one(kubeconfig):
+        made.append(Do(bin_dir.parent / "tests" / "kube_do", str(kubeconfig)))
         return made[-1]
 
     yield one
@@ -88,8 +96,8 @@ def start(bin_dir, server):
 
 
 @pytest.fixture
-def do(start):
-    return start()
+def do(start, server):
+    return start(server.admin_kubeconfig)
 
 
 @pytest.fixture
@@ -384,8 +392,7 @@ def test_a_restart_under_the_same_name_is_a_new_term_at_once(start, account, lea
     assert second.next(5) == {"what": "won", "term": 2}
 
 
-def test_a_lease_that_is_edited_or_deleted_does_not_end_the_term(start, server, lease, name):
-    do = start()
+def test_a_lease_that_is_edited_or_deleted_does_not_end_the_term(do, server, lease, name):
     stand(do, name, "first")
     assert do.next() == {"what": "won", "term": 1}
     for change in (
@@ -433,38 +440,52 @@ def test_an_object_that_is_too_large_is_named(do, server, name):
     assert followed(do, 1)[0] == ("delete", f"kube-lib/{name}", None)
 
 
-def test_what_went_in_a_gap_is_told(bin_dir):
+def test_what_went_in_a_gap_is_told(start, own_server):
     """The API server forgets by its restart what the client did not hear of: 410."""
-    with ApiServer(crds=False) as server:
-        server.namespace("gap")
-        maps = "/api/v1/namespaces/gap/configmaps"
-        for one in ("goes", "stays", "swaps"):
-            server.call("POST", maps, config_map(one, {"n": "1"}))
-        do = Do(bin_dir.parent / "tests" / "kube_do", str(server.admin_kubeconfig))
-        try:
-            do.send("watch", resource="configmaps", namespace="gap")
-            first = followed(do, 4)
-            assert {e[1] for e in first[:3]} == {"gap/goes", "gap/stays", "gap/swaps"}
-            assert first[3][0] == "synced"
-            do.signal(signal.SIGSTOP)
-            server.stop()
-            server.start()
-            server.call("DELETE", maps + "/goes")
-            server.call("DELETE", maps + "/swaps")
-            server.call("POST", maps, config_map("swaps", {"n": "2"}))
-            server.call("POST", maps, config_map("comes", {"n": "1"}))
-            server.stop()
-            server.start()
-            do.signal(signal.SIGCONT)
-            told = []
-            while not told or told[-1][0] != "synced":
-                told += followed(do, 1)
-                assert len(told) < 20
-        finally:
-            do.close()
+    maps = "/api/v1/namespaces/gap/configmaps"
+    for one in ("goes", "stays", "swaps"):
+        own_server.call("POST", maps, config_map(one, {"n": "1"}))
+    do = start(own_server.admin_kubeconfig)
+    do.send("watch", resource="configmaps", namespace="gap")
+    first = followed(do, 4)
+    assert {e[1] for e in first[:3]} == {"gap/goes", "gap/stays", "gap/swaps"}
+    assert first[3][0] == "synced"
+    do.signal(signal.SIGSTOP)
+    own_server.stop()
+    own_server.start()
+    own_server.call("DELETE", maps + "/goes")
+    own_server.call("DELETE", maps + "/swaps")
+    own_server.call("POST", maps, config_map("swaps", {"n": "2"}))
+    own_server.call("POST", maps, config_map("comes", {"n": "1"}))
+    own_server.stop()
+    own_server.start()
+    do.signal(signal.SIGCONT)
+    told = []
+    while not told or told[-1][0] != "synced":
+        told += followed(do, 1)
+        assert len(told) < 20
     known = {"gap/goes", "gap/stays", "gap/swaps"}
     for what, key, _ in told[:-1]:
         known = known | {key} if what == "upsert" else known - {key}
     assert known == {"gap/stays", "gap/swaps", "gap/comes"}
     swaps = [what for what, key, _ in told if key == "gap/swaps"]
     assert swaps == ["delete", "upsert"]
+
+
+def test_an_api_server_that_stands_still_ends_a_term_and_not_a_watch(start, own_server):
+    leader, watcher = start(own_server.admin_kubeconfig), start(own_server.admin_kubeconfig)
+    leader.send("stand", namespace="gap", name="leader", identity="first")
+    assert leader.next() == {"what": "won", "term": 1}
+    watcher.send("watch", resource="namespaces", name="gap")
+    assert [e[:2] for e in followed(watcher, 2)] == [("upsert", "gap"), ("synced", None)]
+    own_server.freeze()
+    try:
+        began = time.monotonic()
+        assert leader.next(15) == {"what": "lost"}
+        assert 7 < time.monotonic() - began < 12
+        assert leader.leads() == 0
+    finally:
+        own_server.thaw()
+    assert leader.next() == {"what": "won", "term": 2}
+    own_server.merge("/api/v1/namespaces/gap", {"metadata": {"labels": {"thawed": "yes"}}})
+    assert followed(watcher, 1)[0][:2] == ("upsert", "gap")
