@@ -10,7 +10,7 @@ import textwrap
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-EVERYTHING = "metrics.alerts=true,node.enabled=true,cluster.enabled=true"
+EVERYTHING = "metrics.alerts=true,metrics.dashboard=true,node.enabled=true,cluster.enabled=true"
 METRIC = r"\b(?:leasehold|process|workqueue|rest_client|controller_runtime)_\w+"
 # What Prometheus itself puts on what it scrapes.
 SCRAPED = {"namespace", "pod", "container", "node", "job", "instance"}
@@ -74,8 +74,21 @@ CASES = {
         *("leasehold_node_calls_total", {"method": "NodePublishVolume", "status": "Unavailable"}),
         *("0+2x60", "40m", {"status": "Unavailable"}, "0+0.5x60"),
     ),
+    "LeaseholdControllerNotReady": ("leasehold_cluster_ready", {}, "0x10", "6m", {}, "0 0 1x10"),
+    "LeaseholdCopiesStale": ("leasehold_cluster_stale_copies", {}, "1x10", "6m", {}, "0 1 0x10"),
+    "LeaseholdCopiesWait": ("leasehold_cluster_oldest_due_seconds", {}, "400x20", "6m", {}, "299x20"),
+    "LeaseholdDeletionsHeld": ("leasehold_cluster_deletions_held", {}, "0 0 1x10", "5m", {}, "0x10"),
+    "LeaseholdStoreNotReady": (
+        *("leasehold_store_ready", {"kind": "SecretStore", "namespace": "shop", "store": "vault"}),
+        *("0x10", "6m", {"kind": "SecretStore", "store": "vault"}, "0 0 1x10"),
+    ),
+    "LeaseholdPodsUninjected": ("leasehold_uninjected_pods", {"namespace": "shop"}, "1x10", "6m", {}, "0 1 0x10"),
+    "LeaseholdRestartsWait": (
+        *("leasehold_restarts_waiting", {"why": "disruption"}),
+        *("1x90", "65m", {"why": "disruption"}, "1x3 0x90"),
+    ),
 }
-OURS = ("leasehold-webhook", "leasehold-agent", "leasehold-node")
+OURS = ("leasehold-webhook", "leasehold-agent", "leasehold-node", "leasehold-cluster")
 # What a rule compares its metric with.
 BESIDE = {"LeaseholdNodeMemoryFull": {"leasehold_node_volume_bytes_max": "100x20"}}
 
@@ -163,6 +176,34 @@ def test_each_is_explained(rules):
         assert rule["alert"] in headings and anchor == rule["alert"].lower(), rule
     headings = re.findall(r"^## (Leasehold\w+)$", (ROOT / "docs/alerts.md").read_text(), re.M)
     assert set(headings) == {rule["alert"] for rule in ours} == set(CASES), "an alert has a text and a case"
+
+
+def test_dashboard_asks_for_what_exists():
+    """Every query of the dashboard, whatever the chart's values are."""
+    metrics = known_metrics()
+    dashboard = json.loads((ROOT / "charts/leasehold/dashboards/leasehold.json").read_text())
+    queries = [t["expr"] for panel in dashboard["panels"] for t in panel.get("targets", ())]
+    assert len(queries) > 10
+    for query in queries:
+        names = re.findall(METRIC, query)
+        assert names, query
+        for name in names:
+            base = name if name in metrics else re.sub(r"_(bucket|sum|count)$", "", name)
+            assert base in metrics, f"no program of ours has {name}"
+            assert base == name or metrics[base][0] == "histogram", query
+
+
+def test_dashboard_is_rendered_where_asked_for():
+    def rendered(*settings):
+        argv = [program("helm", "helm"), "template", "leasehold", ROOT / "charts/leasehold", *settings]
+        return subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+
+    assert "leasehold.json" not in rendered()
+    text = rendered("--set", "metrics.dashboard=true")
+    (document,) = [d for d in text.split("\n---\n") if "leasehold.json: |" in d]
+    assert 'grafana_dashboard: "1"' in document
+    body = textwrap.dedent(document.partition("leasehold.json: |\n")[2])
+    assert json.loads(body) == json.loads((ROOT / "charts/leasehold/dashboards/leasehold.json").read_text())
 
 
 def severity(rules, alert):
