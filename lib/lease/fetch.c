@@ -12,6 +12,12 @@ static void note(struct lh_failures *f, const struct lh_grant *g, const struct l
     lh_failures_note(f, lh_clock_now(), err->code, err->retry_ms, g->s->published_once, lh_dice());
 }
 
+/* What may have issued is not asked for again as soon as somebody waits for it. */
+static void note_unclear(struct lh_failures *f, const struct lh_err *err)
+{
+    lh_failures_note(f, lh_clock_now(), err->code, err->retry_ms, true, lh_dice());
+}
+
 static bool is_token_word(const struct lh_err *err)
 {
     return err->code == LH_E_EXPIRED && err->reason != LH_REASON_LeaseExpired;
@@ -88,9 +94,12 @@ static void read_failed(struct lh_grant *g, const struct lh_err *err)
         grant_answered(g);
         return;
     }
-    if (is_lost(g, err))
+    if (is_lost(g, err)) {
         note_lost(g);
-    note(&g->reads, g, err);
+        note_unclear(&g->reads, err);
+    } else {
+        note(&g->reads, g, err);
+    }
     grant_failed(g, err);
 }
 

@@ -89,12 +89,12 @@ static bool is_refusal(int code)
 void lh_failures_note(struct lh_failures *f, lh_ms now, int code, int retry_ms, bool published,
                       uint32_t dice)
 {
-    int64_t cap = LH_BACKOFF_CAP_MS;
+    int64_t cap = is_refusal(code) ? LH_BACKOFF_REFUSED_CAP_MS : LH_BACKOFF_CAP_MS;
     int64_t window;
     unsigned shift = f->n < BACKOFF_MAX_SHIFT ? f->n + 1 : BACKOFF_MAX_SHIFT;
 
-    if (is_refusal(code))
-        cap = published ? LH_BACKOFF_REFUSED_CAP_MS : LH_BACKOFF_WAITED_FOR_CAP_MS;
+    if (!published)
+        cap = LH_BACKOFF_WAITED_FOR_CAP_MS;
     window = (int64_t)LH_BACKOFF_BASE_MS << shift;
     if (window > cap)
         window = cap;

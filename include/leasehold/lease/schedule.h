@@ -47,7 +47,7 @@ enum {
     LH_BACKOFF_BASE_MS = 250,
     LH_BACKOFF_CAP_MS = 60 * 1000,
     LH_BACKOFF_REFUSED_CAP_MS = 5 * 60 * 1000, /* 403, 404 and other answers that a person mends */
-    LH_BACKOFF_WAITED_FOR_CAP_MS = 5 * 1000,   /* the same while nothing is published yet */
+    LH_BACKOFF_WAITED_FOR_CAP_MS = 5 * 1000, /* anything while nothing is published: a Pod waits */
     LH_RETRY_AFTER_CAP_MS = 10 * 60 * 1000,
 };
 /* code: enum lh_code; retry_ms: Retry-After or 0. */
