@@ -126,7 +126,8 @@ enum ledger_act ledger_decide(const struct ledger_record *r, const struct ledger
     /* Ours and in use: renewed, so that its end moves. */
     if (f->live && r->term == f->term && !f->overlapped)
         return LEDGER_KEEP;
-    if (f->wall_ms >= r->end_wall_ms)
+    /* Its end is what was known when it was written last: the manager is asked at least once. */
+    if (f->wall_ms >= r->end_wall_ms && (r->refused || r->tries > 0))
         return LEDGER_DROP;
     if (r->refused || r->tries >= LEDGER_TRIES_MAX)
         return LEDGER_GIVE_UP;
