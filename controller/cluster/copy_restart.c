@@ -101,8 +101,8 @@ void copy_restart_step(struct copy *c)
     }
     c->restarts_told = true;
     c->restarts_new = false;
-    if (want.hash)
-        snprintf(c->restart_hash, sizeof(c->restart_hash), "%s", hash);
+    /* No hash yet is not the hash of nothing. */
+    snprintf(c->restart_hash, sizeof(c->restart_hash), "%s", want.hash ? hash : "?");
 }
 
 void copies_workloads(struct copies *s, const char *namespace_, const char *projection,
@@ -110,11 +110,19 @@ void copies_workloads(struct copies *s, const char *namespace_, const char *proj
 {
     lh_auto_free char *key = lh_asprintf("%s/%s", namespace_, projection);
     struct copy *c = key ? lh_map_get(s->by_key, lh_str(key)) : NULL;
-    char *message = lh_strdup(cond->message ? cond->message : "");
+    char *message;
 
-    if (c && message && !c->workloads)
+    if (!c)
+        return;
+    if (!cond) {
+        forget(c);
+        copy_wake(c);
+        return;
+    }
+    message = lh_strdup(cond->message ? cond->message : "");
+    if (message && !c->workloads)
         c->workloads = lh_calloc(1, sizeof(*c->workloads));
-    if (!c || !message || !c->workloads) {
+    if (!message || !c->workloads) {
         lh_free(message);
         return;
     }
