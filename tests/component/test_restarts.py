@@ -5,8 +5,10 @@ would say of a rollout, a test says."""
 import itertools
 
 import pytest
+from controller import Controller, projection
 from looksafter import LooksAfter
 from procs import wait_until
+from provision import add_database_role, put_kv2
 
 STAMP, AT = "leasehold.dev/restart-hash", "leasehold.dev/restarted-at"
 ONE, TWO, THREE = "00000000000000a1", "00000000000000a2", "00000000000000a3"
@@ -212,3 +214,64 @@ def test_pods_without_their_secrets_get_one_event_each(care, apiserver, ns):
     found = events(apiserver, ns, "NotInjected")
     assert sorted(e["regarding"]["name"] for e in found) == ["lost", "lost-volume", "pending"]
     assert all(e["type"] == "Warning" and "series" not in e for e in found)
+
+
+@pytest.fixture
+def controller(bin_dir, apiserver, manager, ns, tmp_path):
+    """The whole controller, leading, in a namespace of its own."""
+    c = Controller(bin_dir, tmp_path, apiserver, manager, [ns])
+    c.store()
+    c.start()
+    try:
+        yield c.wait_active()
+    finally:
+        c.kill()
+
+
+def current(controller, name, ns):
+    c = controller.condition(name, ns, "WorkloadsCurrent")
+    return f"{c['status']} {c['reason']}" if c else ""
+
+
+def wait_current(controller, name, ns, want, seconds=40):
+    wait_until(f"{want} of {name}; {controller.tail()}", lambda: current(controller, name, ns) == want, seconds)
+
+
+def test_a_rotated_secret_restarts_its_workload(controller, apiserver, manager, ns):
+    make(apiserver, "Deployment", "shop", ns)
+    put_kv2(manager.bao, f"app/{ns}", {"password": "one"})
+    on_change = {"restart": [{"kind": "Deployment", "name": "shop"}]}
+    apiserver.apply(projection("db", f"kv/app/{ns}", ns, onChange=on_change))
+    wait_current(controller, "db", ns, "True Fresh")
+    noted, template = stamps(apiserver, "Deployment", "shop", ns)
+    assert noted.startswith("db=") and template is None
+    rest(apiserver, "Deployment", "shop", ns)
+    put_kv2(manager.bao, f"app/{ns}", {"password": "two"})
+    wait_until(f"a restart; {controller.tail()}", lambda: stamps(apiserver, "Deployment", "shop", ns)[1], 40)
+    rest(apiserver, "Deployment", "shop", ns)
+    first = stamps(apiserver, "Deployment", "shop", ns)
+    assert first[0] == first[1] != noted
+    wait_current(controller, "db", ns, "True Fresh")
+    assert len(events(apiserver, ns, "Fresh")) == 1
+    assert controller.metric("leasehold_restarts_total", kind="Deployment") == 1
+    # Another process of the same key comes to the same hash: no restart for its sake.
+    assert controller.stop() == 0
+    mark = apiserver.audit_mark()
+    controller.start().wait_active()
+    wait_until(
+        f"a look at it; {controller.tail()}",
+        lambda: apiserver.requests(mark)[controller.user, "get", "deployments", 200] >= 1,
+        20,
+    )
+    assert stamps(apiserver, "Deployment", "shop", ns) == first
+    assert not [k for k in apiserver.requests(mark) if k[:3] == (controller.user, "patch", "deployments")]
+
+
+def test_leased_credentials_restart_nothing(controller, apiserver, manager, ns):
+    role = f"leased-{ns}"
+    add_database_role(manager.bao, role, "5s", "10s")
+    make(apiserver, "Deployment", "shop", ns)
+    on_change = {"restart": [{"kind": "Deployment", "name": "shop"}]}
+    apiserver.apply(projection("db", f"database/creds/{role}", ns, onChange=on_change))
+    wait_current(controller, "db", ns, "False RestartOnLease")
+    assert stamps(apiserver, "Deployment", "shop", ns) == (None, None)

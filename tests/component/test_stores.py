@@ -5,6 +5,7 @@ import base64
 import itertools
 
 import pytest
+from controller import Controller, projection
 from looksafter import LooksAfter
 from procs import wait_until
 
@@ -124,3 +125,26 @@ def test_another_leader_writes_nothing_anew(care, apiserver, manager, ns):
     assert writes == {(care.user, "patch", "secretstores/status", 200): 1}
     # Nobody logs in to ask how a manager is.
     assert not [k for k in manager.bao.requests(manager_mark) if "login" in k[1]]
+
+
+def test_the_controller_says_it_and_goes_on_by_itself(bin_dir, apiserver, manager, ns, tmp_path):
+    c = Controller(bin_dir, tmp_path, apiserver, manager, [ns])
+    c.store()
+    c.start()
+    try:
+        c.wait_active()
+        wait_ready(apiserver, "True Available", "vault")
+        apiserver.apply(projection("early", "kv/app/s1", ns))
+        c.wait_data("early", ns)
+        manager.bao.seal()
+        try:
+            apiserver.apply(projection("late", "kv/app/s2", ns))
+            c.wait_condition("late", ns, "False", "Sealed")
+            wait_ready(apiserver, "False Sealed", "vault")
+        finally:
+            manager.bao.unseal()
+        assert c.wait_data("late", ns, seconds=15)["username"] == "user2"
+        wait_ready(apiserver, "True Available", "vault")
+        assert c.metric("leasehold_store_ready", store="vault") == 1
+    finally:
+        c.kill()
