@@ -37,6 +37,7 @@ int fake_api_new(struct lh_loop *loop, struct fake_api **out, struct lh_err *err
     lh_vec_init(&f->watches, sizeof(struct watch));
     lh_vec_init(&f->requests, sizeof(char *));
     lh_vec_init(&f->stalled, sizeof(struct lh_call *));
+    lh_vec_init(&f->held, sizeof(struct held));
     rc = lh_x509_new_ca("fake API server", 1, &f->ca, err);
     if (rc == 0)
         rc = lh_x509_new_leaf(&f->ca, names, 1, &f->leaf, err);
@@ -66,6 +67,7 @@ void fake_api_free(struct fake_api *f)
         return;
     fake_api_break_watches(f);
     fake_api_fault_clear(f);
+    fake_api_let_go(f);
     lh_server_free(f->server);
     lh_cert_pair_done(&f->ca);
     lh_cert_pair_done(&f->leaf);
@@ -79,6 +81,7 @@ void fake_api_free(struct fake_api *f)
     lh_vec_done(&f->watches);
     lh_vec_done(&f->requests);
     lh_vec_done(&f->stalled);
+    lh_vec_done(&f->held);
     lh_buf_done(&f->last_body);
     lh_free(f->token);
     lh_free(f->denied);
@@ -419,6 +422,17 @@ void fake_api_fault_clear(struct fake_api *f)
     for (size_t i = 0; i < f->stalled.n; i++)
         lh_call_abort(*(struct lh_call **)lh_vec_at(&f->stalled, i));
     lh_vec_clear(&f->stalled);
+}
+
+void fake_api_let_go(struct fake_api *f)
+{
+    for (size_t i = 0; i < f->held.n; i++) {
+        struct held *held = lh_vec_at(&f->held, i);
+
+        lh_call_answer(held->call, held->code, "application/json", lh_str(held->body));
+        lh_free(held->body);
+    }
+    lh_vec_clear(&f->held);
 }
 
 size_t fake_api_requests(const struct fake_api *f)

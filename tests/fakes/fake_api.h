@@ -74,10 +74,13 @@ struct fake_api_fault {
     const char *headers; /* "Retry-After: 2\r\n" or NULL */
     unsigned times;      /* 0: until cleared */
     bool stall;          /* no answer at all */
+    bool hold;           /* it is carried out, and answered by fake_api_let_go */
     bool after;          /* it is carried out, then its answer gets lost; the rest is not used */
 };
 void fake_api_fault(struct fake_api *f, const struct fake_api_fault *fault); /* one at a time */
 void fake_api_fault_clear(struct fake_api *f);
+/* Sends the answers that were held. */
+void fake_api_let_go(struct fake_api *f);
 
 /* What was asked: "GET /apis/...?...", oldest first. */
 size_t fake_api_requests(const struct fake_api *f);

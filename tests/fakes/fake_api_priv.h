@@ -30,6 +30,13 @@ struct past {
     struct object o;
 };
 
+/* An answer that waits. */
+struct held {
+    struct lh_call *call;
+    int code;
+    char *body;
+};
+
 struct watch {
     struct lh_call *call;
     char *collection, *namespace_, *name, *label;
@@ -45,6 +52,7 @@ struct fake_api {
     struct lh_buf last_body;
     struct lh_vec objects, past, watches, requests; /* struct object, past, watch, char * */
     struct lh_vec stalled;                          /* struct lh_call * */
+    struct lh_vec held;                             /* struct held */
     int64_t rv, oldest, uids;
     unsigned interfere;
     bool no_watch_list, no_initial_end, pages_expire, lags;
@@ -54,12 +62,14 @@ struct fake_api {
 
 /* A request taken apart. */
 struct ask {
+    struct fake_api *f;
     const struct lh_request *req;
     struct lh_call *call;
     char collection[200];
     char parts[PATH_PARTS][128]; /* namespace, name, subresource; "" if absent */
     bool metadata;
     bool lost; /* carried out, but its answer gets lost */
+    bool held; /* or waits */
 };
 #define ASK_NAMESPACE(a) ((a)->parts[0])
 #define ASK_NAME(a)      ((a)->parts[1])

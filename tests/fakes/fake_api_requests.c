@@ -4,10 +4,16 @@
 
 void fake_api_answer(struct ask *a, int code, struct lh_buf *b)
 {
-    if (a->lost)
+    struct held held = {.call = a->call, .code = code};
+
+    if (a->held) {
+        held.body = need(lh_strdup(lh_buf_peek(b).p));
+        need(lh_vec_push(&a->f->held, &held));
+    } else if (a->lost) {
         lh_call_abort(a->call);
-    else
+    } else {
         lh_call_answer(a->call, code, "application/json", lh_buf_peek(b));
+    }
     lh_buf_done(b);
 }
 
@@ -259,10 +265,10 @@ static bool faulted(struct fake_api *f, const struct lh_request *req, struct ask
         return false;
     if (t->times > 0 && --t->times == 0)
         f->has_fault = false;
-    if (t->after) {
-        a->lost = true;
+    a->lost = t->after;
+    a->held = t->hold;
+    if (t->after || t->hold)
         return false;
-    }
     if (t->stall) {
         need(lh_vec_push(&f->stalled, &call));
         return true;
@@ -288,7 +294,7 @@ void fake_api_handle(void *arg, const struct lh_request *req, struct lh_call *ca
     struct lh_str auth = lh_call_header(call, "authorization"),
                   accept = lh_call_header(call, "accept");
     struct fake_api *f = arg;
-    struct ask a = {.req = req, .call = call};
+    struct ask a = {.f = f, .req = req, .call = call};
 
     record(f, req, call);
     if (faulted(f, req, &a))

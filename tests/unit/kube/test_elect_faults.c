@@ -141,6 +141,47 @@ static void a_deleted_lease_does_not_make_two_leaders(void **state)
     assert_int_equal(b.term, 2); /* numbers go on */
 }
 
+/* Nor where the candidate heard nothing for long: the leader may have renewed just before. */
+static void a_deleted_lease_binds_whoever_heard_nothing(void **state)
+{
+    (void)state;
+    lead(&a, "a");
+    stand(&b, "b");
+    bed_pass(5000);
+    cut_off("b", false);
+    bed_pass(12000);
+    assert_true(leads(&a));
+    cut_off("a", false);
+    fake_api_delete(bed.api, LEASES, "ops", "leader");
+    while (!leads(&b)) {
+        bed_pass(100);
+        assert_false(leads(&a) && leads(&b));
+    }
+    assert_int_equal(a.lost, 1);
+}
+
+/* Others count from when the write was done, and that was before its answer came. */
+static void a_slow_answer_is_no_longer_a_lease(void **state)
+{
+    const struct fake_api_fault hold = {.method = "PUT", .hold = true, .times = 1};
+    lh_ms asked;
+
+    (void)state;
+    lead(&a, "a");
+    fake_api_forget_requests(bed.api);
+    fake_api_fault(bed.api, &hold);
+    while (fake_api_requests(bed.api) == 0)
+        bed_pass(100);
+    asked = lh_clock_now();
+    bed_pass(4500);
+    cut_off("a", false);
+    fake_api_let_go(bed.api);
+    bed_pass(100);
+    assert_true(leads(&a));
+    assert_true(bed_pass_until(leads_not, &a));
+    assert_in_range(lh_clock_now() - asked, 9500, 10000);
+}
+
 static void a_deleted_lease_is_made_again(void **state)
 {
     (void)state;
@@ -198,6 +239,8 @@ int main(void)
         CASE(leads_on_when_the_lease_was_edited),
         CASE(loses_to_whoever_wrote_over_it),
         CASE(a_deleted_lease_does_not_make_two_leaders),
+        CASE(a_deleted_lease_binds_whoever_heard_nothing),
+        CASE(a_slow_answer_is_no_longer_a_lease),
         CASE(a_deleted_lease_is_made_again),
         CASE(there_are_never_two),
     };
