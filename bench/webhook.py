@@ -177,12 +177,18 @@ def measure(webhooks, rounds, seconds):
         w.memory("after all that")
 
 
+def _median_and_best(row, figures):
+    """Other work on the machine only ever makes a figure worse."""
+    best = max(figures) if row.endswith("/s") else min(figures)
+    return f"{statistics.median(figures):,.2f}" + (f" ({best:,.2f})" if len(figures) > 1 else "")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bin-dir", type=pathlib.Path, default=pathlib.Path("build/release/bin"))
     parser.add_argument("--beside", type=pathlib.Path, metavar="DIR", help="programs of another build, measured in turns")
     parser.add_argument("--seconds", type=int, default=10, help="of a step [10]")
-    parser.add_argument("--rounds", type=int, default=3, help="medians of so many are printed [3]")
+    parser.add_argument("--rounds", type=int, default=3, help="of each step [3]")
     args = parser.parse_args()
     conditions = Conditions(args.bin_dir)
     favour()
@@ -196,9 +202,9 @@ def main():
             for w in webhooks:
                 w.close()
     names = ["leasehold-webhook", "the one beside it"][: len(webhooks)]
-    print(f"| median of {args.rounds} | " + " | ".join(names) + " |\n|---|" + "---|" * len(names))
+    print(f"| median (best) of {args.rounds} | " + " | ".join(names) + " |\n|---|" + "---|" * len(names))
     for row in webhooks[0].rows:
-        print(f"| {row} | " + " | ".join(f"{statistics.median(w.rows[row]):,.2f}" for w in webhooks) + " |")
+        print(f"| {row} | " + " | ".join(_median_and_best(row, w.rows[row]) for w in webhooks) + " |")
     print(conditions)
 
 
