@@ -249,6 +249,8 @@ static int open_all(struct cluster *c, struct lh_err *err)
     if (rc == 0)
         rc = connect_kube(c, err);
     if (rc == 0)
+        rc = term_open(c, err);
+    if (rc == 0)
         rc = stand(c, err);
     return rc < 0 ? rc : open_serve(c, err);
 }
@@ -258,6 +260,7 @@ static void close_all(struct cluster *c)
     cluster_serve_free(c->serve);
     lh_election_free(c->election);
     term_end(c);
+    ledger_free(c->ledger);
     lh_secret_free(c->hash_key);
     copies_free(c->copies);
     lh_objects_free(c->objects);
@@ -274,7 +277,8 @@ static void close_all(struct cluster *c)
 static const char description[] =
     "Keeps the Kubernetes Secrets that SecretProjections ask for by name, in the namespaces where "
     "that is switched on, fetched as the ServiceAccount that each projection names. One of several "
-    "leads, by a Lease; the others stand by. On SIGTERM copies and leases stay; the next leader "
+    "leads, by a Lease; the others stand by. What is issued is recorded in a ledger before it is "
+    "used, and revoked when its user ends. On SIGTERM copies and leases stay; the next leader "
     "goes on with them. Serves GET /metrics, /status, /healthz and /readyz over HTTP. Exit status: "
     "0 ended by a signal, 1 failed, 2 wrong options.";
 
@@ -293,10 +297,11 @@ static int run(struct cluster *c)
 
 int controller_cluster(int argc, char **argv)
 {
-    static const struct lh_metric *const tables[] = {
-        cluster_metrics,    store_health_metrics, restarts_metrics,
-        uninjected_metrics, lh_queue_metrics,     lh_election_metrics,
-        lh_events_metrics,  lh_engine_metrics,    NULL};
+    static const struct lh_metric *const tables[] = {cluster_metrics,      ledger_metrics,
+                                                     store_health_metrics, restarts_metrics,
+                                                     uninjected_metrics,   lh_queue_metrics,
+                                                     lh_election_metrics,  lh_events_metrics,
+                                                     lh_engine_metrics,    NULL};
     struct cluster c = {0};
     struct lh_conf *conf = NULL;
     struct lh_err err = {0};

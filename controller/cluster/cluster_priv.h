@@ -4,13 +4,14 @@
 
 /*
  * Who owns what. For the life of the process: loop, API client, caches of objects and copies,
- * election. For one term as leader (term.c): the hash key's reading, store health, restarts, the
- * search for Pods that run without their secrets; copies are active within it only. A term ends
- * with everything of it freed, nothing revoked, nothing written.
+ * election, the ledger (idle unless it leads). For one term as leader (term.c): the hash key's
+ * reading, store health, restarts, the search for Pods that run without their secrets; copies are
+ * active within it only. A term ends with everything of it freed, nothing revoked, nothing written.
  */
 #include "copies.h"
 #include "hash_key.h"
 #include "health_term.h"
+#include "ledger.h"
 #include "serve.h"
 
 struct cluster {
@@ -20,6 +21,7 @@ struct cluster {
     struct lh_kube *kube;
     struct lh_objects *objects;
     struct copies *copies;
+    struct ledger *ledger;
     struct lh_election *election;
     struct cluster_serve *serve;
     struct lh_signal *sigterm, *sigint;
@@ -31,10 +33,11 @@ struct cluster {
     struct hash_key *asking;
     struct health_term *health;
     struct lh_timer *again;
-    bool active, key_said;
+    bool loaded, active, key_said;
 };
 
 /* term.c */
+int term_open(struct cluster *c, struct lh_err *err);
 void term_begin(struct cluster *c, int64_t number);
 /* Does what can be done now for the term to be whole. */
 void term_step(struct cluster *c);

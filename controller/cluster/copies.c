@@ -522,6 +522,21 @@ void copies_free(struct copies *s)
     lh_free(s);
 }
 
+void copies_uid_settled(struct copies *s, const char *uid)
+{
+    struct copy *c = lh_map_get(s->by_uid, lh_str(uid));
+
+    if (c)
+        copy_wake(c);
+}
+
+bool copies_has_uid(const struct copies *s, const char *uid)
+{
+    const struct copy *c = lh_map_get(s->by_uid, lh_str(uid));
+
+    return c && !c->gone && !c->deleting;
+}
+
 void copies_store_changed(struct copies *s, const struct lh_store *store)
 {
     struct lh_str key;

@@ -18,6 +18,7 @@
 #include "options.h"
 #include "status_plan.h"
 
+struct ledger;
 struct lh_token_source;
 struct restarts;
 struct store_health;
@@ -40,6 +41,7 @@ struct copies_parts {
 /* What is there in one term only. */
 struct copies_term {
     const struct lh_secret *hash_key; /* the same in every term */
+    struct ledger *ledger;
     struct store_health *health;
     struct restarts *restarts; /* NULL: there are none */
     int64_t number;
@@ -57,6 +59,10 @@ void copies_stop(struct copies *s);
 
 /* Stores or namespaces may have changed: of one store, or all (NULL). */
 void copies_store_changed(struct copies *s, const struct lh_store *store);
+/* Nothing is left to be undone for this uid. */
+void copies_uid_settled(struct copies *s, const char *uid);
+/* Is there one of this uid that is not being deleted? */
+bool copies_has_uid(const struct copies *s, const char *uid);
 /* What is to be said about the workloads of a projection. */
 void copies_workloads(struct copies *s, const char *namespace_, const char *projection,
                       const struct condition *c);

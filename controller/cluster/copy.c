@@ -55,6 +55,12 @@ void copy_wake(struct copy *c)
     (void)lh_queue_add(c->set->queue, c->uid, first ? LH_LANE_FIRST : LH_LANE_REFRESH, NULL);
 }
 
+/* Is something still to be undone for it? */
+static bool holds(const struct copy *c)
+{
+    return c->set->term.ledger && ledger_holds(c->set->term.ledger, c->uid);
+}
+
 static void finish(struct copy *c)
 {
     struct copies *s = c->set;
@@ -65,7 +71,7 @@ static void finish(struct copy *c)
     lh_json_unref(c->current);
     c->current = NULL;
     c->working = c->retry = false;
-    if (c->gone && !c->cur && !c->old) {
+    if (c->gone && !c->cur && !c->old && !holds(c)) {
         lh_queue_done(s->queue, c->uid, LH_QUEUE_GONE, 0);
         copies_free_copy(s, c);
         return;
@@ -146,14 +152,15 @@ static bool leave(struct copy *c)
 {
     struct copies *s = c->set;
 
-    if ((c->finalizer || c->cur) && (c->gone || c->deleting) && !c->may_delete) {
+    if ((c->finalizer || c->cur || holds(c)) && (c->gone || c->deleting) && !c->may_delete) {
         copies_want_delete(s, c);
         return false;
     }
     copy_engine_end(c, true);
     if (c->cur || c->old)
         return false;
-    if (c->gone || !c->finalizer)
+    ledger_release(s->term.ledger, c->uid, 0);
+    if (c->gone || !c->finalizer || holds(c))
         return false;
     return copy_finalizer_step(c);
 }

@@ -13,6 +13,7 @@
 #include "leasehold/engine/engine.h"
 #include "leasehold/kube/apply.h"
 #include "leasehold/providers/provider.h"
+#include "ledger.h"
 #include "restarts.h"
 #include "secret_plan.h"
 #include "status_plan.h"
@@ -48,8 +49,9 @@ struct copy_slot {
     lh_json *namespace_labels;
     struct lh_token_source *source;
     struct lh_identity identity;
+    struct ledger_owner owner;
     struct lh_sink sink;
-    bool ready, ending, ended;
+    bool ready, released, ending, ended;
 };
 
 /* A Secret that carries our label, as the watch tells it: metadata only. */

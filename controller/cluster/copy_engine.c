@@ -164,6 +164,7 @@ static int slot_new(struct copy *c, struct lh_store *store, const struct lh_name
 {
     struct copy_slot *s = lh_calloc(1, sizeof(*s));
     struct lh_engine_options o = {.loop = c->set->p.loop,
+                                  .provider = &ledger_provider_ops,
                                   .default_mode = MODE,
                                   .ready = on_ready,
                                   .changed = on_changed,
@@ -180,6 +181,9 @@ static int slot_new(struct copy *c, struct lh_store *store, const struct lh_name
     rc = copies_token_source(c->set->p.kube, c->namespace_, s->spec->p->service_account, &s->source,
                              err);
     fill_identity(c, s);
+    s->owner =
+        (struct ledger_owner){.ledger = c->set->term.ledger, .projection = c->name, .uid = c->uid};
+    s->identity.wrapper = &s->owner;
     o.store = s->store;
     o.identity = &s->identity;
     o.projection = s->spec->p;
@@ -271,10 +275,20 @@ static bool apply_edit(struct copy *c)
     return start(c, store, &ns);
 }
 
+/* Credentials of an earlier leader are of no use once new ones are in the Secret. */
+static void release_earlier(struct copy *c)
+{
+    if (!c->cur->ready || c->cur->released)
+        return;
+    c->cur->released = true;
+    ledger_release(c->set->term.ledger, c->uid, c->cur->spec->p->overlap_ms);
+}
+
 static void retire_old(struct copy *c)
 {
     lh_ms now = lh_clock_now();
 
+    release_earlier(c);
     if (!c->old || c->old->ending || !c->cur->ready)
         return;
     if (c->old_until == 0)

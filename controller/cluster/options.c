@@ -28,7 +28,7 @@ static const struct lh_opt opts[] = {
     {"lease", 0, LH_OPT_STRING, "NAME", "leasehold-controller", "The Lease that the leader holds.",
      false, AT(lease)},
     {"ledger", 0, LH_OPT_STRING, "NAME", "leasehold-controller-ledger",
-     "A Secret of its own, for what outlives a leader; it must exist.", false, AT(ledger)},
+     "The Secret that says what is still to be revoked; it must exist.", false, AT(ledger)},
     {"identity", 0, LH_OPT_STRING, "NAME", NULL,
      "Who holds the Lease; left out: the environment's POD_NAME.", true, AT(identity)},
     {"lease-duration", 0, LH_OPT_DURATION, "DURATION", "15s",

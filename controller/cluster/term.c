@@ -16,6 +16,151 @@ static bool leads(void *arg)
     return !c->ending && c->term != 0 && lh_election_term(c->election) == c->term;
 }
 
+/* ---- the ledger ---- */
+
+/* What a login in place of somebody borrows. */
+struct borrowed {
+    struct lh_token_source *source;
+    char *namespace_, *account, *role;
+    lh_json *labels;
+};
+
+static void give_back(void *arg)
+{
+    struct borrowed *b = arg;
+
+    if (!b)
+        return;
+    if (b->source)
+        b->source->free(b->source);
+    lh_json_unref(b->labels);
+    lh_free(b->namespace_);
+    lh_free(b->account);
+    lh_free(b->role);
+    lh_free(b);
+}
+
+static int borrow(const struct cluster *c, const struct ledger_record *r, struct borrowed **out,
+                  struct lh_err *err)
+{
+    struct borrowed *b = lh_calloc(1, sizeof(*b));
+    struct lh_namespace ns = {.name = r->namespace_};
+    int rc;
+
+    if (!b)
+        return lh_err_nomem(err);
+    b->namespace_ = lh_strdup(r->namespace_);
+    b->account = lh_strdup(r->service_account);
+    b->role = r->role ? lh_strdup(r->role) : NULL;
+    if (lh_objects_namespace(c->objects, r->namespace_, &ns) && ns.labels)
+        b->labels = lh_json_deep_copy(ns.labels);
+    rc = b->namespace_ && b->account && (b->role || !r->role) ? 0 : lh_err_nomem(err);
+    if (rc == 0)
+        rc = copies_token_source(c->kube, b->namespace_, b->account, &b->source, err);
+    if (rc < 0) {
+        give_back(b);
+        return rc;
+    }
+    *out = b;
+    return 0;
+}
+
+static int access_for(void *arg, const struct ledger_record *r, struct ledger_access *out,
+                      struct lh_err *err)
+{
+    const struct cluster *c = arg;
+    struct lh_store *store =
+        lh_objects_store(c->objects, r->store_cluster_scoped, r->namespace_, r->store);
+    struct borrowed *b = NULL;
+    int rc;
+
+    if (!store)
+        return lh_err_reason(
+            err,
+            lh_err_set(err, LH_E_NOTFOUND, "%s \"%s\" is not there any more",
+                       r->store_cluster_scoped ? "ClusterSecretStore" : "SecretStore", r->store),
+            LH_REASON_StoreNotFound);
+    rc = borrow(c, r, &b, err);
+    if (rc < 0)
+        return rc;
+    *out = (struct ledger_access){
+        .store = lh_store_ref(store),
+        .identity = {.subject = {.cluster = c->o.cluster_name,
+                                 .namespace_ = b->namespace_,
+                                 .service_account = b->account},
+                     .namespace_labels = b->labels,
+                     .role = b->role,
+                     .credential = b->source,
+                     .allow_addresses = (const char *const *)c->allow_addresses},
+        .done = give_back,
+        .arg = b};
+    return 0;
+}
+
+static bool belongs(void *arg, const struct ledger_record *r)
+{
+    const struct cluster *c = arg;
+
+    return copies_has_uid(c->copies, r->uid);
+}
+
+static void loaded(void *arg)
+{
+    struct cluster *c = arg;
+
+    c->loaded = true;
+    term_step(c);
+}
+
+static void settled(void *arg, const char *uid)
+{
+    const struct cluster *c = arg;
+
+    copies_uid_settled(c->copies, uid);
+}
+
+static void gave_up(void *arg, const struct ledger_record *r, const struct lh_err *err)
+{
+    (void)arg;
+    lh_log_error("a token is not revoked and is left to its own end",
+                 LH_F_STR("namespace", r->namespace_), LH_F_STR("projection", r->projection),
+                 LH_F_STR("store", r->store), LH_F_STR("accessor", r->accessor), LH_F_ERR(err));
+}
+
+static void fenced(void *arg)
+{
+    struct cluster *c = arg;
+
+    lh_log_error("another leader wrote to the ledger: this one ends");
+    c->failed = true;
+    lh_loop_stop(c->loop);
+}
+
+static void ledger_failed(void *arg, const struct lh_err *err)
+{
+    (void)arg;
+    lh_log_warn("ledger not read or written", LH_F_ERR(err));
+}
+
+int term_open(struct cluster *c, struct lh_err *err)
+{
+    const struct ledger_options o = {.loop = c->loop,
+                                     .kube = c->kube,
+                                     .namespace_ = c->o.namespace_,
+                                     .name = c->o.ledger,
+                                     .leads = leads,
+                                     .access = access_for,
+                                     .belongs = belongs,
+                                     .loaded = loaded,
+                                     .settled = settled,
+                                     .gave_up = gave_up,
+                                     .fenced = fenced,
+                                     .failed = ledger_failed,
+                                     .arg = c};
+
+    return ledger_new(&o, &c->ledger, err);
+}
+
 /* ---- beginning ---- */
 
 static void have_key(void *arg, const struct lh_secret *key, const struct lh_err *err)
@@ -37,6 +182,7 @@ static void have_key(void *arg, const struct lh_secret *key, const struct lh_err
         return;
     }
     c->key_said = false;
+    ledger_start(c->ledger, c->term);
     term_step(c);
 }
 
@@ -69,7 +215,7 @@ static int activate(struct cluster *c, struct lh_err *err)
                                                .may_write = leads,
                                                .condition = condition,
                                                .arg = c};
-    struct copies_term t = {.hash_key = c->hash_key, .number = c->term};
+    struct copies_term t = {.hash_key = c->hash_key, .ledger = c->ledger, .number = c->term};
     int rc = health_term_new(&health, &c->health, err);
 
     if (rc < 0)
@@ -89,7 +235,7 @@ void term_step(struct cluster *c)
         ask_key(c);
         return;
     }
-    if (!copies_synced(c->copies))
+    if (!c->loaded || !copies_synced(c->copies))
         return;
     if (activate(c, &err) < 0) {
         lh_log_error("not active yet", LH_F_ERR(&err));
@@ -99,6 +245,7 @@ void term_step(struct cluster *c)
         return;
     }
     c->active = true;
+    ledger_synced(c->ledger);
     lh_log_info("active", LH_F_INT("term", c->term));
 }
 
@@ -106,6 +253,8 @@ void term_begin(struct cluster *c, int64_t number)
 {
     c->term = number;
     lh_log_info("leading", LH_F_INT("term", number));
+    if (c->hash_key)
+        ledger_start(c->ledger, number);
     term_step(c);
 }
 
@@ -119,7 +268,8 @@ void term_end(struct cluster *c)
     hash_key_cancel(c->asking);
     c->asking = NULL;
     copies_stop(c->copies);
+    ledger_stop(c->ledger);
     health_term_free(c->health);
     c->health = NULL;
-    c->active = false;
+    c->loaded = c->active = false;
 }

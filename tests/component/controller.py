@@ -17,6 +17,9 @@ LEDGER = "leasehold-controller-ledger"
 LABEL = "leasehold.dev/projection-uid"
 KINDS = "/apis/leasehold.dev/v1alpha1"
 
+# So that a later leader can end what an earlier one was given.
+REVOKER = 'path "auth/token/revoke-accessor" { capabilities = ["update"] }'
+
 EVERYWHERE = [
     rule(["secretprojections", "secretstores", "clustersecretstores"], ["get", "list", "watch"]),
     rule(["secretprojections/status", "secretstores/status", "clustersecretstores/status"], ["patch"]),
@@ -86,7 +89,9 @@ class Controller:
     def store(self, **spec):
         """ClusterSecretStore vault, for all that is served; each default account logs in by a role of its namespace."""
         bao = self.manager.bao
-        self.apiserver.trust(bao, {n: (n, "default") for n in self.namespaces})
+        bao.api("PUT", "sys/policies/acl/revoker", {"policy": REVOKER})
+        settings = {"token_policies": ["app", "revoker"]}
+        self.apiserver.trust(bao, {n: (n, "default", settings) for n in self.namespaces})
         block = {
             "addresses": [bao.address(0)],
             "caBundle": base64.b64encode(bao.ca.read_bytes()).decode(),
