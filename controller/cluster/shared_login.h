@@ -5,9 +5,8 @@
 /*
  * One login for all projections of one identity (store, namespace, ServiceAccount, role) that hold
  * no lease: one token, renewed, looked up and revoked once, one connection pool, one knowledge of
- * mounts, one health probe a second and one trial at a time while the store is away, one request
- * for reads of one path that come at the same time. Ten thousand projections of an account cost one
- * login instead of ten thousand, and some hundred bytes each.
+ * mounts, one health probe at a time. Ten thousand projections of an account cost one login and one
+ * record of the ledger instead of ten thousand, and some hundred bytes each.
  *
  * It stands before a provider and is one to the engine, which goes on as if it were alone. What
  * issues leases must not be opened over it: one revoke-self of the shared token would take them
