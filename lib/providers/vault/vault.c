@@ -80,7 +80,7 @@ static int open_http(struct lh_provider *p, struct lh_err *err)
         .allow_loopback = p->id.allow_loopback,
     };
 
-    return lh_http_new(p->loop, &o, &p->http, err);
+    return lh_vault_pool_get(p, &o, err);
 }
 
 static void vault_close(struct lh_provider *p)
@@ -90,7 +90,7 @@ static void vault_close(struct lh_provider *p)
     while (p->ops)
         lh_vault_op_free(p->ops);
     lh_timer_free(p->wake);
-    lh_http_free(p->http);
+    lh_vault_pool_put(p);
     lh_vault_mounts_done(p);
     lh_free(p->index);
     lh_free(p->namespace_);

@@ -19,11 +19,14 @@ struct lh_vault_mount { /* what the server said of a mount */
     lh_ms learned_at;
 };
 
+struct lh_vault_pool;
+
 struct lh_provider {
     struct lh_loop *loop;
     struct lh_store *store; /* one reference */
     struct lh_identity id;  /* its pointers are borrowed until close */
     struct lh_http *http;
+    struct lh_vault_pool *pool; /* whose http is; NULL: it is ours alone */
     char *namespace_, *role, *mount; /* expanded, owned; namespace_ and role may be NULL */
     size_t current;                  /* the address that answered last */
     size_t n_addresses;
@@ -176,5 +179,9 @@ int lh_vault_capabilities(struct lh_provider *p, const struct lh_secret *token, 
                           struct lh_err *err);
 int lh_vault_health(struct lh_provider *p, lh_prov_done_fn done, void *arg,
                     struct lh_provider_op **out, struct lh_err *err);
+
+/* pool.c: sets http; put after the last request was cancelled. */
+int lh_vault_pool_get(struct lh_provider *p, const struct lh_http_options *o, struct lh_err *err);
+void lh_vault_pool_put(struct lh_provider *p);
 
 #endif
