@@ -87,6 +87,12 @@ CASES = {
         *("leasehold_restarts_waiting", {"why": "disruption"}),
         *("1x90", "65m", {"why": "disruption"}, "1x3 0x90"),
     ),
+    "LeaseholdRevocationGivenUp": (
+        *("leasehold_ledger_records", {"state": "given_up"}),
+        *("0 0 1x10", "5m", {}, "0x10"),
+    ),
+    "LeaseholdLedgerFills": ("leasehold_ledger_bytes", {}, "800000x20", "12m", {}, "700000x20"),
+    "LeaseholdLedgerDamaged": ("leasehold_ledger_damaged_records", {}, "1x10", "5m", {}, "0x10"),
 }
 OURS = ("leasehold-webhook", "leasehold-agent", "leasehold-node", "leasehold-cluster")
 # What a rule compares its metric with.
