@@ -5,6 +5,7 @@ import base64
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ sys.path.insert(0, str(ROOT / "tests" / "managers"))
 
 from openbao import find_program  # noqa: E402
 from priority import favour  # noqa: E402
-from procs import wait_until  # noqa: E402
+from procs import start_time, wait_until  # noqa: E402
 
 USER_PASSWORD = "{{ .username }}\n{{ .password }}\n"
 
@@ -144,6 +145,9 @@ class Run:
         self.process = subprocess.Popen(
             argv, cwd=folder, env=env, stdout=self.log, stderr=self.log, start_new_session=True
         )
+        # So that the guard of the manager's folder ends it where this program is ended first.
+        record = agent.manager.folder / "pids" / f"agent-{folder.name}"
+        record.write_text(f"{self.process.pid} {start_time(self.process.pid) or 0} {int(signal.SIGTERM)}")
         favour(self.process.pid)
         try:
             wait_until(f"files of {agent.name}", self._complete, 60, 0.001)
