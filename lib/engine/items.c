@@ -87,18 +87,19 @@ void items_free(struct lh_engine *e)
 static int render_all(struct lh_engine *e, struct lh_grant *g, const lh_json *data,
                       struct lh_rendered_set *sets, struct lh_err *err)
 {
+    struct lh_grant_info info;
     int rc = 0;
 
     for (size_t i = 0; i < e->n_items && rc == 0; i++) {
         const struct item *it = &e->items[i];
 
-        if (it->grant != g)
-            continue;
-        rc = lh_render_item(it->spec, data, e->default_mode, &sets[i], err);
-        if (rc < 0)
-            lh_err_wrap(err, rc, "item \"%s\"", it->spec->name);
+        if (it->grant == g)
+            rc = lh_render_item(it->spec, data, e->default_mode, &sets[i], err);
     }
-    return rc;
+    if (rc == 0)
+        return 0;
+    lh_grant_info(g, &info);
+    return lh_err_wrap(err, rc, "\"%s\"", info.path);
 }
 
 /* The values are good; only the store's kv2Mounts is wrong, and paths are compared by it. */

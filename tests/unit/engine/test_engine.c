@@ -132,7 +132,7 @@ static void the_cause_names_reason_store_and_what_to_do(void **state)
     lh_buf_reset(&cause);
     lh_engine_cause(b.e, &cause);
     assert_non_null(strstr(lh_buf_peek(&cause).p, LH_REASON_KeyNotFound));
-    assert_non_null(strstr(lh_buf_peek(&cause).p, "item \"a\""));
+    assert_non_null(strstr(lh_buf_peek(&cause).p, "\"vault\": \"secret/a\": item a: "));
     assert_null(strstr(lh_buf_peek(&cause).p, "v1"));
     fake.down = true;
     bench_run(70 * SEC);
