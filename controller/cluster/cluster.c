@@ -13,6 +13,7 @@
 #include "leasehold/engine/engine.h"
 #include "leasehold/http/client.h"
 #include "metrics.h"
+#include "shared_login.h"
 #include "uninjected.h"
 
 /* Managers' tokens, accounts' tokens, and values on their way. */
@@ -81,6 +82,7 @@ static void held(void *arg, const char *id, size_t waiting)
     const struct cluster *c = arg;
 
     health_term_held(c->health, c->o.namespace_, c->o.lease, id, waiting);
+    lh_timer_in(c->confirm, 0);
 }
 
 static bool may_write(void *arg)
@@ -247,6 +249,8 @@ static int open_all(struct cluster *c, struct lh_err *err)
     if (rc == 0)
         rc = lh_timer_new(c->loop, again, c, &c->again, err);
     if (rc == 0)
+        rc = lh_timer_new(c->loop, term_confirm, c, &c->confirm, err);
+    if (rc == 0)
         rc = connect_kube(c, err);
     if (rc == 0)
         rc = term_open(c, err);
@@ -266,6 +270,7 @@ static void close_all(struct cluster *c)
     lh_objects_free(c->objects);
     lh_kube_free(c->kube);
     lh_timer_free(c->again);
+    lh_timer_free(c->confirm);
     lh_signal_free(c->sigterm);
     lh_signal_free(c->sigint);
     lh_loop_free(c->loop);
@@ -297,11 +302,17 @@ static int run(struct cluster *c)
 
 int controller_cluster(int argc, char **argv)
 {
-    static const struct lh_metric *const tables[] = {cluster_metrics,      ledger_metrics,
-                                                     store_health_metrics, restarts_metrics,
-                                                     uninjected_metrics,   lh_queue_metrics,
-                                                     lh_election_metrics,  lh_events_metrics,
-                                                     lh_engine_metrics,    NULL};
+    static const struct lh_metric *const tables[] = {cluster_metrics,
+                                                     ledger_metrics,
+                                                     shared_login_metrics,
+                                                     store_health_metrics,
+                                                     restarts_metrics,
+                                                     uninjected_metrics,
+                                                     lh_queue_metrics,
+                                                     lh_election_metrics,
+                                                     lh_events_metrics,
+                                                     lh_engine_metrics,
+                                                     NULL};
     struct cluster c = {0};
     struct lh_conf *conf = NULL;
     struct lh_err err = {0};

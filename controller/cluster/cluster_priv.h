@@ -32,7 +32,8 @@ struct cluster {
     struct lh_secret *hash_key;
     struct hash_key *asking;
     struct health_term *health;
-    struct lh_timer *again;
+    struct lh_timer *again, *confirm;
+    struct lh_kube_op *lease_op; /* is a hold of deletions confirmed? */
     bool loaded, active, key_said;
 };
 
@@ -42,5 +43,7 @@ void term_begin(struct cluster *c, int64_t number);
 /* Does what can be done now for the term to be whole. */
 void term_step(struct cluster *c);
 void term_end(struct cluster *c);
+/* The timer's: asks, while deletions are held, whether they may go on. */
+void term_confirm(void *cluster);
 
 #endif

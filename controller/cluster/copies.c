@@ -10,7 +10,9 @@
 #include "leasehold/api/reasons.h"
 #include "leasehold/core/log.h"
 #include "leasehold/core/mem.h"
+#include "ledger.h"
 #include "metrics.h"
+#include "shared_login.h"
 
 #define FORCE_SYNC "leasehold.dev/force-sync"
 
@@ -389,6 +391,26 @@ bool copies_synced(const struct copies *s)
     return lh_watch_is_synced(s->watch) && lh_objects_synced(s->p.objects);
 }
 
+static int account_source(void *arg, struct lh_store *store, const struct lh_subject *who,
+                          struct lh_token_source **out, struct lh_err *err)
+{
+    const struct copies *s = arg;
+
+    (void)store;
+    return copies_token_source(s->p.kube, who->namespace_, who->service_account, out, err);
+}
+
+static int share_logins(struct copies *s, struct ledger *l, struct lh_err *err)
+{
+    const struct shared_login_options o = {.loop = s->p.loop,
+                                           .provider = &ledger_provider_ops,
+                                           .ledger = l,
+                                           .credential = account_source,
+                                           .arg = s};
+
+    return shared_logins_new(&o, &s->shared, err);
+}
+
 int copies_start(struct copies *s, const struct copies_term *term, struct lh_err *err)
 {
     struct lh_str key;
@@ -396,8 +418,13 @@ int copies_start(struct copies *s, const struct copies_term *term, struct lh_err
     void *p;
     int rc = breaker_new(&breaker_default_rules, term->number, &s->breaker, err);
 
-    if (rc < 0)
+    if (rc == 0)
+        rc = share_logins(s, term->ledger, err);
+    if (rc < 0) {
+        breaker_free(s->breaker);
+        s->breaker = NULL;
         return rc;
+    }
     s->term = *term;
     s->active = true;
     while (lh_map_next(s->by_uid, &it, &key, &p))
@@ -428,6 +455,9 @@ void copies_stop(struct copies *s)
         if (!working && c->gone)
             copies_free_copy(s, c);
     }
+    /* The next leader revokes what they hold. */
+    shared_logins_free(s->shared);
+    s->shared = NULL;
     breaker_free(s->breaker);
     s->breaker = NULL;
     lh_timer_stop(s->breaker_timer);

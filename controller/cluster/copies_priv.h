@@ -14,6 +14,7 @@ struct copy_feed { /* labelled Secrets of one namespace */
 struct copies {
     struct copies_parts p;
     struct copies_term term;
+    struct shared_logins *shared; /* of this term */
     bool active;
     struct lh_queue *queue;
     struct lh_map *by_key, *by_uid; /* struct copy */

@@ -152,7 +152,7 @@ static bool leave(struct copy *c)
 {
     struct copies *s = c->set;
 
-    if ((c->finalizer || c->cur || holds(c)) && (c->gone || c->deleting) && !c->may_delete) {
+    if ((c->finalizer || holds(c)) && (c->gone || c->deleting) && !c->may_delete) {
         copies_want_delete(s, c);
         return false;
     }

@@ -47,7 +47,7 @@ struct copy_slot {
     struct copy_spec *spec;
     struct lh_store *store;
     lh_json *namespace_labels;
-    struct lh_token_source *source;
+    struct lh_token_source *source; /* NULL: the login is shared */
     struct lh_identity identity;
     struct ledger_owner owner;
     struct lh_sink sink;

@@ -9,6 +9,7 @@
 #include "leasehold/core/log.h"
 #include "leasehold/core/mem.h"
 #include "resolve.h"
+#include "shared_login.h"
 
 enum { END_MS = 5000, MODE = 0440, RETRY_MS = 5000 };
 
@@ -159,12 +160,38 @@ static void fill_identity(struct copy *c, struct copy_slot *s)
                              .allow_addresses = (const char *const *)set->p.allow_addresses};
 }
 
+/* What may be issued is recorded, one login a projection; plain secrets share one. What is to be
+ * retained is nobody's to undo. */
+static int choose_login(struct copy *c, struct copy_slot *s, bool shared,
+                        const struct lh_provider_ops **ops, struct lh_err *err)
+{
+    const struct copies *set = c->set;
+    int rc = shared ? 0
+                    : copies_token_source(set->p.kube, c->namespace_, s->spec->p->service_account,
+                                          &s->source, err);
+
+    if (rc < 0)
+        return rc;
+    fill_identity(c, s);
+    if (shared) {
+        s->identity.wrapper = set->shared;
+        *ops = &shared_login_ops;
+    } else if (s->spec->p->revocation == LH_RETAIN) {
+        *ops = lh_provider_for(s->store);
+    } else {
+        s->owner =
+            (struct ledger_owner){.ledger = set->term.ledger, .projection = c->name, .uid = c->uid};
+        s->identity.wrapper = &s->owner;
+        *ops = &ledger_provider_ops;
+    }
+    return 0;
+}
+
 static int slot_new(struct copy *c, struct lh_store *store, const struct lh_namespace *ns,
-                    struct copy_slot **out, struct lh_err *err)
+                    bool shared, struct copy_slot **out, struct lh_err *err)
 {
     struct copy_slot *s = lh_calloc(1, sizeof(*s));
     struct lh_engine_options o = {.loop = c->set->p.loop,
-                                  .provider = &ledger_provider_ops,
                                   .default_mode = MODE,
                                   .ready = on_ready,
                                   .changed = on_changed,
@@ -178,12 +205,7 @@ static int slot_new(struct copy *c, struct lh_store *store, const struct lh_name
     s->spec = copy_spec_ref(c->spec);
     s->store = lh_store_ref(store);
     s->namespace_labels = ns->labels ? lh_json_ref(lh_json_mut(ns->labels)) : NULL;
-    rc = copies_token_source(c->set->p.kube, c->namespace_, s->spec->p->service_account, &s->source,
-                             err);
-    fill_identity(c, s);
-    s->owner =
-        (struct ledger_owner){.ledger = c->set->term.ledger, .projection = c->name, .uid = c->uid};
-    s->identity.wrapper = &s->owner;
+    rc = choose_login(c, s, shared, &o.provider, err);
     o.store = s->store;
     o.identity = &s->identity;
     o.projection = s->spec->p;
@@ -222,13 +244,14 @@ static void depend_on(struct copy *c, const struct lh_store *store)
 /* false: nothing is under way. */
 static bool start(struct copy *c, struct lh_store *store, const struct lh_namespace *ns)
 {
+    bool shared = shared_login_fits(store, c->spec->p);
     struct copy_slot *made = NULL;
     struct lh_err err = {0};
 
     /* Before anything is issued that somebody must undo. */
-    if (!c->finalizer && c->spec->p->revocation == LH_REVOKE)
+    if (!shared && !c->finalizer && c->spec->p->revocation == LH_REVOKE)
         return copy_finalizer_step(c);
-    if (slot_new(c, store, ns, &made, &err) < 0) {
+    if (slot_new(c, store, ns, shared, &made, &err) < 0) {
         copy_note(&c->spec_err, &err);
         c->at = lh_clock_now() + RETRY_MS;
         return false;

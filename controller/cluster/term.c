@@ -7,7 +7,7 @@
 #include "leasehold/core/log.h"
 #include "leasehold/core/mem.h"
 
-enum { AGAIN_MS = 1000 };
+enum { AGAIN_MS = 1000, CONFIRM_MS = 5000 };
 
 static bool leads(void *arg)
 {
@@ -225,6 +225,37 @@ static int activate(struct cluster *c, struct lh_err *err)
     return copies_start(c->copies, &t, err);
 }
 
+/* ---- deletions that a person confirms ---- */
+
+static void have_lease(void *arg, const lh_json *obj, const struct lh_err *err)
+{
+    struct cluster *c = arg;
+    const lh_json *notes = lh_json_path(obj, "metadata", "annotations", NULL);
+
+    c->lease_op = NULL;
+    if (!err)
+        copies_confirm_deletions(c->copies, lh_json_get_z(notes, BREAKER_CONFIRM));
+    lh_timer_in(c->confirm, CONFIRM_MS);
+}
+
+void term_confirm(void *arg)
+{
+    struct cluster *c = arg;
+    const struct lh_kube_resource lease = {.group = "coordination.k8s.io",
+                                           .version = "v1",
+                                           .resource = "leases",
+                                           .namespace_ = c->o.namespace_,
+                                           .name = c->o.lease};
+    struct copies_count n;
+
+    copies_count(c->copies, &n);
+    if (!c->active || !n.breaker.open || c->lease_op)
+        return;
+    if (lh_kube_start(c->kube, "GET", &lease, NULL, NULL, NULL, 0, have_lease, c, &c->lease_op,
+                      NULL) < 0)
+        lh_timer_in(c->confirm, CONFIRM_MS);
+}
+
 void term_step(struct cluster *c)
 {
     struct lh_err err = {0};
@@ -265,6 +296,9 @@ void term_end(struct cluster *c)
     lh_log_info("no longer leading", LH_F_INT("term", c->term));
     c->term = 0;
     lh_timer_stop(c->again);
+    lh_timer_stop(c->confirm);
+    lh_kube_cancel(c->lease_op);
+    c->lease_op = NULL;
     hash_key_cancel(c->asking);
     c->asking = NULL;
     copies_stop(c->copies);

@@ -5,7 +5,7 @@ import base64
 import itertools
 
 import pytest
-from controller import KINDS, LABEL, Controller, projection
+from controller import ACCOUNT, KINDS, LABEL, SYSTEM, Controller, projection
 from procs import wait_until
 from provision import add_database_role, put_kv2
 
@@ -46,6 +46,7 @@ def test_a_copy_from_projection_to_secret(controller, apiserver, manager, ns):
     assert data["password"] not in str(found["status"])
     assert secret["type"] == "Opaque" and secret["metadata"]["labels"][LABEL] == found["metadata"]["uid"]
     assert [o["uid"] for o in secret["metadata"]["ownerReferences"]] == [found["metadata"]["uid"]]
+    assert "finalizers" not in found["metadata"]  # nothing outside is its own
     made = apiserver.requests(mark)
     assert made[controller.user, "patch", "secrets", 201] == 1
     assert made[controller.user, "patch", "secretprojections/status", 200] == 1
@@ -220,3 +221,23 @@ def test_manager_away_at_first(controller, apiserver, manager, ns):
     put_kv2(manager.bao, f"app/{ns}-missing", {"password": "y"})
     controller.wait_data("late", ns, lambda d: d == {"password": "y"}, 20)
     controller.wait_condition("late", ns, "True")
+
+
+def test_many_deletions_at_once_wait_for_a_person(controller, apiserver, manager, ns):
+    role = f"m{ns[5:]}x"
+    add_database_role(manager.bao, role, "1h", "24h")
+    names = [f"many-{i}" for i in range(12)]
+    apiserver.apply(*(projection(n, f"database/creds/{role}", ns) for n in names))
+    for name in names:
+        controller.wait_condition(name, ns, "True")
+    for name in names:
+        controller.delete(name, ns)
+    wait_until(f"a hold; {controller.tail()}", lambda: controller.ask("/status")["deletionsHeld"], 30)
+    hold = controller.ask("/status")["deletionsHeld"]
+    assert all(controller.projection(n, ns) for n in names) and len(users_of(manager, role)) == len(names)
+    lease = f"/apis/coordination.k8s.io/v1/namespaces/{SYSTEM}/leases/{ACCOUNT}"
+    apiserver.merge(lease, {"metadata": {"annotations": {"leasehold.dev/confirm-deletions": hold}}})
+    wait_until(
+        f"all gone; {controller.tail()}", lambda: not any(controller.projection(n, ns) for n in names), 60
+    )
+    wait_until("no user is left", lambda: not users_of(manager, role), 10)
