@@ -2,8 +2,10 @@
 """Manager, kubelet and trust fail under Pods that start or run."""
 
 import pathlib
+import re
 
 import pytest
+from pki import Authority
 from product import AGENT, LOGIN, RENEW, STORE, pod
 from provision import put_kv2
 
@@ -67,6 +69,51 @@ def test_secret_that_comes_later(product, tenant):
     assert tenant.read("shop", "settings/colour") == "blue"
 
 
+@pytest.fixture
+def strange_stores(product, tmp_path):
+    """Stores that know another authority, or expect another name: what a typing mistake makes of them."""
+    elsewhere = Authority(tmp_path / "elsewhere", name="somebody else").ca.read_text()
+    stores = [product.store("strange-authority", ca=elsewhere), product.store("strange-name")]
+    stores[1]["spec"]["vault"]["tlsServerName"] = "vault.example"
+    product.cluster.apply(*stores)
+    yield
+    for store in stores:
+        product.cluster.delete("clustersecretstore", store["metadata"]["name"])
+
+
+def test_describe_names_cause_store_and_path(product, tenant, strange_stores):
+    cluster, bao = product.cluster, product.manager.bao
+    put_kv2(bao, "app/half", {"username": "half"})
+    pods = {
+        "authority": ("kv/app/s1", "strange-authority", "CertificateInvalid"),
+        "name": ("kv/app/s1", "strange-name", "CertificateInvalid"),
+        "key": ("kv/app/half#colour", STORE, "KeyNotFound"),
+        "role": ("database/creds/nobody-made-it", STORE, "(?!Starting)[A-Z]\\w+"),
+    }
+    for name, (path, store, _) in pods.items():
+        chosen = {"secret.settings": path, "store": f"ClusterSecretStore/{store}"}
+        tenant.create(pod(name, chosen, "exec sleep 3600"))
+
+    def cause(name, words):
+        found = [c for c in causes(tenant, name) if re.search(f"failed: ({words}): ", c)]
+        return found[-1] if found else None
+
+    for name, (path, store, words) in pods.items():
+        said = cluster.wait(f"the cause of {name}", lambda n=name, w=words: cause(n, w), 60)
+        assert f'"{store}"' in said, said
+        if not words.startswith("Certificate"):  # no path is asked for before somebody trusted is there
+            assert path.partition("#")[0] in said, said
+        described = cluster.kubectl("describe", "pod", "-n", tenant.name, name).stdout
+        assert said.partition("failed: ")[2].strip() in described
+        assert waits(tenant, name)
+    put_kv2(bao, "app/half", {"username": "half", "colour": "blue"})
+    tenant.ready("key", 20)
+    assert tenant.read("key", "settings") == "blue"
+    for name in pods:
+        tenant.delete(name)
+    cluster.wait("the end of all of them", lambda: all(tenant.gone(name) for name in pods), 30)
+
+
 def test_account_that_the_manager_does_not_know(product, tenant):
     cluster = product.cluster
     account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "nobody", "namespace": tenant.name}}
@@ -78,13 +125,13 @@ def test_account_that_the_manager_does_not_know(product, tenant):
 
 
 def test_manager_restarts_under_a_running_pod(product, tenant, database_role):
-    path = database_role("restarted", "12s", "10m")
+    path = database_role("restarted", "20s", "10m")
     tenant.create(pod("shop", {"secret.db": path}))
     tenant.ready("shop")
     before = tenant.credential("shop")
     mark = product.manager.bao.audit_mark()
     product.manager.bao.restart(hard=True)
-    product.cluster.wait("a renewal", lambda: tenant.requests(mark)[RENEW], 20)
+    product.cluster.wait("a renewal", lambda: tenant.requests(mark)[RENEW], 30)
     asked = tenant.requests(mark)
     assert not asked["read", path] and not asked[LOGIN], asked
     assert tenant.credential("shop") == before
@@ -102,7 +149,7 @@ def bundle_store(product):
 
 def test_manager_ca_rotates_under_a_running_pod(product, tenant, database_role, bundle_store):
     cluster, bao = product.cluster, product.manager.bao
-    path = database_role("trusted", "12s", "10m")
+    path = database_role("trusted", "30s", "10m")
 
     def trust(*pems):
         data = {"ca.crt": "".join(pems)}
@@ -127,7 +174,7 @@ def test_manager_ca_rotates_under_a_running_pod(product, tenant, database_role, 
     cluster.wait("the new bundle in the Pod", lambda: mounted.read_text() == old + new, 60)
     bao.restart()  # no connection made under the old certificate is left
     since = bao.audit_mark()
-    cluster.wait("a renewal", lambda: tenant.requests(since)[RENEW], 20)
+    cluster.wait("a renewal", lambda: tenant.requests(since)[RENEW], 40)
     asked = tenant.requests(mark)
     assert not asked["read", path] and not asked[LOGIN], asked
     assert tenant.credential("shop") == before
