@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`leasehold check` and `policy` as a platform's engineer uses them: on the real cluster, and typed into the manager."""
+"""`leasehold check` and `policy` as an engineer uses them: on the real cluster, and typed into the manager."""
 
 import json
 import re

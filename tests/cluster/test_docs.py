@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""README and docs/vault-setup.md as a newcomer follows them: every command and manifest as printed, on an empty OpenBao.
+"""README and docs/vault-setup.md as a newcomer follows them: commands and manifests as printed, on an empty OpenBao.
 
 Replaced is only what the text itself leaves to the reader: addresses, files, images, passwords.
 """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What needs a second node: replicas apart from each other, and a Pod whose node is not the API server's or the manager's."""
+"""What needs a second node: replicas apart from each other, and a Pod on a node without API server and manager."""
 
 import pytest
 from procs import wait_until

@@ -15,8 +15,8 @@ HOOKS = "/hooks"
 
 # nc runs its program for each connection, with the container's own stderr: kubectl logs shows who asked for what.
 LISTENER = f"""
-cat >{HOOKS}/answer <<'end'
-#!/bin/sh
+echo '#!/bin/sh' >{HOOKS}/answer
+cat >>{HOOKS}/answer <<'end'
 read -r line
 while read -r head && [ ${{#head}} -gt 1 ]; do :; done
 printf 'HTTP/1.1 204 No Content\\r\\nConnection: close\\r\\n\\r\\n'

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The chart's alert rules: of metrics that our programs have, explained in docs, firing when they should and only then."""
+"""The chart's alert rules: of metrics that there are, explained in docs, firing when they should and only then."""
 
 import json
 import pathlib
@@ -17,7 +17,7 @@ SCRAPED = {"namespace", "pod", "container", "node", "job", "instance"}
 POD = {"namespace": "leasehold-system", "pod": "leasehold-node-x"}
 WEB = {"namespace": "shop", "pod": "web", "store": "vault"}
 
-# name: (metric, its labels, values at each minute, when it fires, labels that it carries then, values that keep it quiet)
+# name: (metric, its labels, values at each minute, when it fires, labels that it carries then, values of a quiet one)
 CASES = {
     "LeaseholdWebhookNotReady": ("leasehold_webhook_ready", {}, "0x10", "3m", {}, "0 0 1x10"),
     "LeaseholdWebhookCertificateEnds": (

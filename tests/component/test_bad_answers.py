@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the agent of a starting Pod makes of a manager that it cannot trust or understand, and of a hostile environment."""
+"""What a starting agent makes of a manager that it cannot trust or understand, and of a hostile environment."""
 
 import base64
 import contextlib
