@@ -85,12 +85,13 @@ int ledger_gate(struct ledger *l, size_t bytes, struct lh_err *err)
 static int key_of(const char *accessor, char out[KEY_LEN + 1], struct lh_err *err)
 {
     uint8_t hash[LH_HASH_LEN];
+    char hex[25];
     int rc = lh_sha256(accessor, strlen(accessor), hash, err);
 
     if (rc < 0)
         return rc;
-    memcpy(out, LEDGER_KEY_PREFIX, 2);
-    lh_hex(hash, 12, out + 2);
+    lh_hex(hash, 12, hex);
+    snprintf(out, KEY_LEN + 1, LEDGER_KEY_PREFIX "%s", hex);
     return 0;
 }
 

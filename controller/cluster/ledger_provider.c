@@ -336,8 +336,8 @@ static int take_login(struct lh_provider_op *op, const struct lh_prov_token *t, 
         rc = record_of(p, t->accessor, &r, err);
     if (rc == 0)
         rc = ledger_entry_new(p->l, &r, &e, err);
-    if (rc < 0)
-        return rc;
+    if (rc < 0 || !e)
+        return lh_err_negative(rc);
     e->token = hash;
     e->holder = p;
     e->next_held = p->held;
@@ -384,8 +384,9 @@ static int p_login(struct lh_provider *p, lh_prov_done_fn done, void *arg,
     struct lh_provider_op *op;
     int rc = ledger_gate(p->l, p->room, err);
 
-    if (rc == 0)
-        rc = op_new(p, OP_LOGIN, done, arg, &op, err);
+    if (rc < 0)
+        return rc;
+    rc = op_new(p, OP_LOGIN, done, arg, &op, err);
     if (rc < 0)
         return rc;
     op->reserved = true;

@@ -110,7 +110,7 @@ static void merge_one(struct ledger *l, struct lh_str key, const lh_json *value,
         e->stored = true;
         e->changed = !lh_str_eqz(key, e->key); /* under a name that is not ours */
     }
-    if (err.code) { /* nothing is concluded from it, and it stays */
+    if (err.code || !e) { /* nothing is concluded from it, and it stays */
         l->damaged++;
         l->damaged_bytes += key.n + b->n;
         return;
