@@ -26,7 +26,7 @@ struct lh_provider {
     struct lh_store *store; /* one reference */
     struct lh_identity id;  /* its pointers are borrowed until close */
     struct lh_http *http;
-    struct lh_vault_pool *pool; /* whose http is; NULL: it is ours alone */
+    struct lh_vault_pool *pool;      /* whose http is; NULL: it is ours alone */
     char *namespace_, *role, *mount; /* expanded, owned; namespace_ and role may be NULL */
     size_t current;                  /* the address that answered last */
     size_t n_addresses;
