@@ -155,10 +155,10 @@ static const char *manager_of(const struct ask *a, char out[128])
     return fake_api_query(a->req, "fieldManager", out, 128) ? out : "unknown";
 }
 
-void fake_api_store(struct fake_api *f, struct ask *a, struct object *o, lh_json *v,
+void fake_api_store(struct fake_api *f, struct ask *a, struct object *o, lh_json *taken,
                     const char *manager)
 {
-    lh_auto_json lh_json *owned = v;
+    lh_auto_json lh_json *v = taken;
     bool deleting = lh_json_path(o->value, "metadata", "deletionTimestamp", NULL) != NULL;
     const char *bad;
 
