@@ -50,6 +50,36 @@ void load_stop(struct load *l)
     l->new_stamp = NULL;
 }
 
+/* What the projections that name it want, as far as it counts; false: not all is known. */
+static bool wants_of(const struct load *l, struct lh_vec *out)
+{
+    bool known = true;
+
+    for (size_t i = 0; i < l->wishes.n; i++) {
+        const struct wish *w = *(struct wish **)lh_vec_at(&l->wishes, i);
+        const struct restart_want want = {w->name, w->hash};
+
+        known = known && w->known;
+        if (w->hash[0] && !lh_vec_push(out, &want))
+            return false;
+    }
+    return known;
+}
+
+/* Whoever is made from now on starts with these values, or later ones. */
+static void absent(struct load *l)
+{
+    char *stamp = NULL;
+    struct lh_vec wants;
+
+    lh_vec_init(&wants, sizeof(struct restart_want));
+    if (wants_of(l, &wants) && restart_stamp(wants.p, wants.n, &stamp, NULL) == 0) {
+        lh_free(l->stamp);
+        l->stamp = stamp;
+    }
+    lh_vec_done(&wants);
+}
+
 /* What is not done now is done later; err is ours or the API server's. */
 static void failed(struct load *l, const char *what, const struct lh_err *err)
 {
@@ -76,28 +106,14 @@ static void failed(struct load *l, const char *what, const struct lh_err *err)
     lh_log_warn("workload cannot be restarted", LH_F_STR("namespace", l->namespace_),
                 LH_F_STR("kind", kind_of(l)), LH_F_STR("name", l->name), LH_F_ERR(err));
     load_says(l, CONDITION_FALSE, reason, RESTART_WAIT_NONE, text);
-    if (err->code == LH_E_NOTFOUND)
+    if (err->code == LH_E_NOTFOUND) {
+        absent(l);
         load_done(l, LH_QUEUE_OK, ABSENT_MS);
-    else if (err->code == LH_E_DENIED)
+    } else if (err->code == LH_E_DENIED) {
         load_done(l, LH_QUEUE_OK, REFUSED_MS);
-    else
+    } else {
         load_done(l, LH_QUEUE_RETRY, 0);
-}
-
-/* What the projections that name it want, as far as it counts; false: not all is known. */
-static bool wants_of(const struct load *l, struct lh_vec *out)
-{
-    bool known = true;
-
-    for (size_t i = 0; i < l->wishes.n; i++) {
-        const struct wish *w = *(struct wish **)lh_vec_at(&l->wishes, i);
-        const struct restart_want want = {w->name, w->hash};
-
-        known = known && w->known;
-        if (w->hash[0] && !lh_vec_push(out, &want))
-            return false;
     }
-    return known;
 }
 
 /* Each of its projections comes by again when it knows. */

@@ -422,6 +422,34 @@ static void a_missing_workload_is_named_and_looked_for(void **state)
     assert_true(condition_starts((void *)(uintptr_t) "db True Fresh"));
 }
 
+static void what_was_made_before_a_change_is_restarted(void **state)
+{
+    (void)state;
+    want("db", "Deployment/web", H1, false);
+    restarts_start(t.r);
+    await("db False WorkloadNotFound");
+    put_deployment("web", "", "");
+    want("db", "Deployment/web", H2, false); /* before it was looked for again */
+    await("db False RestartPending");
+    await("db True Fresh: Deployment \"web\" was restarted");
+    assert_int_equal(t.restarted, 1);
+}
+
+static void what_was_made_after_a_change_is_noted(void **state)
+{
+    (void)state;
+    want("db", "Deployment/web", H1, false);
+    restarts_start(t.r);
+    await("db False WorkloadNotFound");
+    want("db", "Deployment/web", H2, false);
+    pass(1000);
+    put_deployment("web", "", "");
+    pass(70 * 1000);
+    assert_true(condition_starts((void *)(uintptr_t) "db True Fresh"));
+    assert_string_equal(annotation("web", false, RESTART_STAMP), "db=" H2);
+    assert_int_equal(t.restarted, 0);
+}
+
 static void missing_rights_are_named(void **state)
 {
     (void)state;
@@ -530,6 +558,8 @@ int main(void)
         T(one_workload_has_a_gap),
         T(leases_do_not_count),
         T(a_missing_workload_is_named_and_looked_for),
+        T(what_was_made_before_a_change_is_restarted),
+        T(what_was_made_after_a_change_is_noted),
         T(missing_rights_are_named),
         T(a_write_that_somebody_came_before_is_made_again),
         T(a_lost_answer_restarts_nothing_twice),
