@@ -78,6 +78,8 @@ const struct lh_annotation lh_annotations[LH_ANN_COUNT] = {
       "Written on injected Pods: the store and its generation at admission."),
     A(RESTARTED_AT, "restarted-at", RESERVED, NULL, NULL,
       "Written on Pod templates by restarts on change."),
+    A(RESTART_HASH, "restart-hash", RESERVED, NULL, NULL,
+      "Written on workloads and Pod templates: keyed hashes of the secrets that they run with."),
     A(FORCE_SYNC, "force-sync", RESERVED, NULL, NULL,
       "Any new value on a SecretProjection has it fetched now."),
     A(DEFAULT_STORE, "default-store", RESERVED, NULL, NULL,

@@ -423,8 +423,8 @@ static const struct row {
      "deny " P
      "start-timeout: AnnotationInvalid: must be at least 1000 ms." SEE("AnnotationInvalid")},
     {"reserved names are never denied", "shop",
-     DB ", " P "status: x, " P "store-generation: x, " P "restarted-at: x, " P "force-sync: x, " P
-        "default-store: x",
+     DB ", " P "status: x, " P "store-generation: x, " P "restarted-at: x, " P "restart-hash: x, " P
+        "force-sync: x, " P "default-store: x",
      WEB, NULL, ""},
 };
 
