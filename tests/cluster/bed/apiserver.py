@@ -217,6 +217,16 @@ class ApiServer:
         """The kinds of manifests/crds.yaml, served when this returns."""
         self.kubectl("apply", "--server-side", "-f", ROOT / "manifests" / "crds.yaml")
         self.kubectl("wait", "--for=condition=Established", "-f", ROOT / "manifests" / "crds.yaml", "--timeout=30s")
+        # Established is not yet served: for a moment each kind answers 404 or 429, writes longer than reads.
+        for kind in ("SecretStore", "ClusterSecretStore", "SecretProjection"):
+            wait_until(f"{kind} served", lambda kind=kind: self._refuses(kind), 30, 0.1)
+
+    def _refuses(self, kind):
+        """Does the schema of one of our kinds meet a bad object?"""
+        place = "" if kind.startswith("Cluster") else "/namespaces/default"
+        body = json.dumps({"apiVersion": "leasehold.dev/v1alpha1", "kind": kind, "metadata": {"name": "served"}})
+        path = f"/apis/leasehold.dev/v1alpha1{place}/{kind.lower()}s?dryRun=All"
+        return self.raw("POST", path, body, {"Content-Type": "application/json"})[0] == 422
 
     def namespace(self, name, labels=None):
         """A namespace with its ServiceAccount default, which no controller makes here."""
