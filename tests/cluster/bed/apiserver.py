@@ -19,6 +19,7 @@ import ssl
 import subprocess
 import sys
 import threading
+import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent.parent
@@ -30,6 +31,8 @@ from procs import BedError, Work, free_ports, wait_until  # noqa: E402
 
 # Only what these do without a node. Names as the program's --controllers wants them.
 CONTROLLERS = ("garbage-collector-controller", "namespace-controller", "serviceaccount-controller")
+# Seconds; the server ends a connection that was not used for 90.
+IDLE = 30
 
 
 class Refused(BedError):
@@ -155,9 +158,12 @@ class ApiServer:
         """(status, bytes), on a connection that this thread keeps."""
         kept = getattr(self._local, "connection", None)
         self._local.connection = None
+        if kept and time.monotonic() - self._local.used > IDLE:
+            kept.close()
+            kept = None
         try:
             return self._raw(kept or self.connection(timeout), method, path, body, headers)
-        except (http.client.RemoteDisconnected, ConnectionError):
+        except (http.client.RemoteDisconnected, ConnectionError, ssl.SSLEOFError):
             # A server may end a connection between two requests; what was asked for on it then was not read.
             if kept is None or method == "POST":
                 raise
@@ -171,7 +177,7 @@ class ApiServer:
         except (OSError, http.client.HTTPException):
             connection.close()
             raise
-        self._local.connection = connection
+        self._local.connection, self._local.used = connection, time.monotonic()
         return status, data
 
     def call(self, method, path, body=None, content_type="application/json", check=True):
