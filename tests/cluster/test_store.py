@@ -115,11 +115,11 @@ def test_static_role_is_read_again_when_it_rotates(product, tenant):
     tenant.create(pod("shop", annotations, application("cat db/password")))
     tenant.ready("shop")
     mark = product.manager.bao.audit_mark()
-    user, password = tenant.credential("shop")
-    assert user == "static1" and product.manager.pg_login(user, password)
+    # It rotates whenever it is due, so between any two of these lines.
+    product.cluster.wait("a login by the file", lambda: product.manager.pg_login(*tenant.credential("shop")), 5)
     product.cluster.wait("the application to be told of a rotation", lambda: len(set(tenant.told("shop"))) > 1, 30)
     user, fresh = tenant.credential("shop")
-    assert user == "static1" and fresh != password
+    assert user == "static1" and fresh != tenant.told("shop")[0], "what the application started with"
     product.cluster.wait("a login by the file", lambda: product.manager.pg_login(*tenant.credential("shop")), 5)
     assert not tenant.requests(mark)[LOGIN]
 

@@ -161,8 +161,11 @@ class Host:
 
     def descriptors(self):
         """What the program has open, by what it is."""
-        folder = pathlib.Path(f"/proc/{self.process.pid}/fd")
-        return sorted(os.readlink(p) for p in folder.iterdir())
+        found = []
+        for p in pathlib.Path(f"/proc/{self.process.pid}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):  # closed since it was listed
+                found.append(os.readlink(p))
+        return sorted(found)
 
     def status(self):
         lines = pathlib.Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
