@@ -135,10 +135,11 @@ def test_a_killed_agent_keeps_its_lease(workload, manager):
     add_database_role(manager.bao, "resumed", "6s", "1h")
     workload.items(("db", "database/creds/resumed"), ("kv", "kv/app/s1"))
     mark = manager.bao.audit_mark()
+    probe = [*workload.argv()[:1], "ready", *workload.argv()[1:]]
     user = workload.start().wait_for("db/username")
+    wait_until("the gate", lambda: subprocess.run(probe, check=False).returncode == 0, 5)
     workload.kill()
     workload.start()
-    probe = [*workload.argv()[:1], "ready", *workload.argv()[1:]]
     wait_until("the gate", lambda: subprocess.run(probe, check=False).returncode == 0, 5)
     time.sleep(10)  # past the end of the life that began before the kill
     assert workload.text("db/username") == user
