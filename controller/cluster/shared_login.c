@@ -336,17 +336,6 @@ void shared_logins_free(struct shared_logins *s)
     lh_free(s);
 }
 
-void shared_logins_flush(struct shared_logins *s)
-{
-    s->flushing = true;
-    for (const struct group *g = s->groups; g; g = g->next) {
-        for (struct shared *t = g->tokens; t; t = t->next) {
-            if (t->users == 0)
-                lh_timer_in(t->end, 0);
-        }
-    }
-}
-
 void shared_logins_info(const struct shared_logins *s, struct shared_logins_info *out)
 {
     *out = (struct shared_logins_info){0};

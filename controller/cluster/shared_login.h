@@ -46,10 +46,6 @@ void shared_logins_free(struct shared_logins *s);
  * token is what it logs in with. Pure. */
 bool shared_login_fits(const struct lh_store *store, const struct lh_projection *p);
 
-/* Revokes what lingers now, and what is let go from now on at once: before the process ends or the
- * store goes. */
-void shared_logins_flush(struct shared_logins *s);
-
 struct shared_logins_info {
     size_t groups, users; /* identities; projections that share them */
 };

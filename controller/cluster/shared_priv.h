@@ -48,7 +48,6 @@ struct group {
 struct shared_logins {
     struct shared_login_options opts;
     struct group *groups;
-    bool flushing;
 };
 
 /* A handle: one projection. */

@@ -273,17 +273,6 @@ static void the_last_one_gone_it_lingers_and_ends(void **state)
     assert_int_equal(users[0].values, 1);
 }
 
-static void flushed_nothing_lingers(void **state)
-{
-    (void)state;
-    all_begin();
-    shared_logins_flush(shared);
-    for (unsigned i = 0; i < USERS; i++)
-        end(i);
-    run(1000);
-    assert_int_equal(fake_tokens(), 0);
-}
-
 static void a_store_that_is_away_is_asked_once_a_second(void **state)
 {
     unsigned before;
@@ -351,7 +340,6 @@ int main(void)
         T(at_its_maximum_there_is_one_new_login),
         T(revoked_behind_our_back_there_is_one_new_login),
         T(the_last_one_gone_it_lingers_and_ends),
-        T(flushed_nothing_lingers),
         T(a_store_that_is_away_is_asked_once_a_second),
     };
     struct CMUnitTest tests[LH_ARRAY_LEN(plain) + LH_ARRAY_LEN(fits_rows)];
