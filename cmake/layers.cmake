@@ -4,7 +4,7 @@
 
 cmake_minimum_required(VERSION 3.25)
 
-set(LIBS core crypto codec api http serve grpc kube objects providers lease render project inject engine)
+set(LIBS core crypto codec api http serve grpc kmsv2 etcd atrest kube objects providers lease render project inject engine)
 set(PROGRAMS agent webhook controller mount kms cli)
 
 # lib -> libs whose headers it may include, besides its own.
@@ -15,6 +15,9 @@ set(USES_api core codec)
 set(USES_http core crypto)
 set(USES_serve core crypto)
 set(USES_grpc core)
+set(USES_kmsv2 core grpc)
+set(USES_etcd core grpc)
+set(USES_atrest core codec crypto)
 set(USES_kube core codec http)
 set(USES_objects core codec api kube)
 set(USES_providers core codec crypto api http)
@@ -32,7 +35,7 @@ set(USES_webhook inject objects serve kube render)
 # mount: leasehold/mount/protocol.h, what the two halves of the node speak: sizes and numbers, no code.
 set(USES_controller engine objects kube grpc serve providers http mount)
 set(USES_mount core mount)
-set(USES_kms lease objects providers http grpc serve)
+set(USES_kms lease objects providers http grpc kmsv2 serve)
 set(USES_cli ${LIBS})
 
 # lib -> third-party headers its own files may include (a regular expression). Nobody else may.
@@ -42,6 +45,9 @@ set(THIRD_codec "jansson\\.h|yaml\\.h")
 set(THIRD_http "curl/.*|openssl/.*")
 set(THIRD_serve "libwebsockets\\.h|openssl/.*")
 set(THIRD_grpc "nghttp2/.*|protobuf-c/.*")
+set(THIRD_kmsv2 "protobuf-c/.*")
+set(THIRD_etcd "protobuf-c/.*")
+set(THIRD_atrest "protobuf-c/.*")
 set(THIRD_render "pcre2\\.h")
 # In core only these files know libuv; mem hands the allocator over.
 set(UV_FILES "lib/core/(loop[a-z_]*|mem|proc)\\.[ch]")
