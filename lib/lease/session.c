@@ -183,6 +183,11 @@ void lh_session_start(struct lh_session *s)
     session_step(s);
 }
 
+struct lh_provider *lh_session_provider(const struct lh_session *s)
+{
+    return s->provider;
+}
+
 bool lh_session_set_complete(const struct lh_session *s)
 {
     lh_ms now = lh_clock_now();

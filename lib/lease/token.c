@@ -323,3 +323,25 @@ void token_step(struct lh_session *s, lh_ms now)
         break;
     }
 }
+
+const struct lh_secret *lh_session_token(const struct lh_session *s, int64_t *id)
+{
+    if (s->state != SESSION_LIVE || lh_life_is_over(&s->token.life, lh_clock_now()))
+        return NULL;
+    *id = s->token.id;
+    return s->token.value;
+}
+
+void lh_session_used(struct lh_session *s, int64_t id, const struct lh_err *err)
+{
+    if (!err || err->code == LH_E_DENIED) {
+        token_proved(s, id);
+        s->published_once = true; /* nobody waits any more: refusals back off as usual */
+        outage_over(s, false);
+    } else {
+        outage_failed(s, err);
+        if (err->code == LH_E_EXPIRED)
+            token_doubted(s, id);
+    }
+    session_step(s);
+}

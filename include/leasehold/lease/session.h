@@ -142,4 +142,14 @@ struct lh_session_info {
 };
 void lh_session_info(const struct lh_session *s, struct lh_session_info *out);
 
+/* For calls besides grants, made with the session's login: the provider as it was opened, and the
+ * token of now; NULL: none yet, events.changed comes when there is. Both borrowed: until free, and
+ * until the loop runs again (an operation copies what it needs). *id goes back with the result. */
+struct lh_provider *lh_session_provider(const struct lh_session *s);
+const struct lh_secret *lh_session_token(const struct lh_session *s, int64_t *id);
+/* What came of such a call (err NULL: it was served): a token that was taken needs no look-up, one
+ * that was refused is looked up and replaced, and a store that is away is asked for its health
+ * until it is back. */
+void lh_session_used(struct lh_session *s, int64_t id, const struct lh_err *err);
+
 #endif

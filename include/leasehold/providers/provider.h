@@ -111,6 +111,8 @@ struct lh_prov_caps {
     bool read, update; /* update: what a read with params needs */
 };
 
+struct lh_transit_result; /* transit.h */
+
 /* Exactly one member is set, by the kind of call; NULL with err. Borrowed until return. */
 struct lh_prov_result {
     const struct lh_prov_token *token;
@@ -119,6 +121,7 @@ struct lh_prov_result {
     const struct lh_prov_version *version;
     const struct lh_prov_health *health;
     const struct lh_prov_caps *caps;
+    const struct lh_transit_result *transit;
 };
 
 struct lh_provider; /* provider's own struct starts with nothing in common: only ops touch it */

@@ -88,6 +88,8 @@ struct lh_provider_op {
 
     /* auth.c */
     struct lh_token_op *credential;
+    /* transit.c */
+    int64_t key_version; /* that the ciphertext must name */
     /* read.c */
     char *path; /* as asked for, placeholders filled in */
     lh_json *params;

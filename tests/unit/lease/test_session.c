@@ -468,10 +468,53 @@ static void a_value_that_cannot_be_rendered_is_looked_at_again(void **state)
 
 #define T(fn) cmocka_unit_test_setup_teardown(fn, h_setup, h_teardown)
 
+static int64_t token_id(void)
+{
+    int64_t id = 0;
+
+    return lh_session_token(h.s, &id) ? id : 0;
+}
+
+static void other_calls_prove_the_token_or_doubt_it(void **state)
+{
+    const struct lh_err dead = {.code = LH_E_EXPIRED}, away = {.code = LH_E_UNAVAILABLE};
+    int64_t first;
+
+    (void)state;
+    h_new("appRole", 0);
+    assert_int_equal(token_id(), 0);
+    h_start();
+    h_run(SEC);
+    first = token_id();
+    assert_int_not_equal(first, 0);
+    assert_non_null(lh_session_provider(h.s));
+    for (int i = 0; i < 10; i++) {
+        lh_session_used(h.s, first, NULL);
+        h_run(MIN);
+    }
+    assert_int_equal(fake_count(FAKE_LOOKUP_TOKEN, NULL), 0);
+
+    fake_revoke_tokens();
+    lh_session_used(h.s, first, &dead);
+    assert_int_equal(token_id(), 0); /* in doubt */
+    h_run(SEC);
+    assert_int_equal(fake_count(FAKE_LOOKUP_TOKEN, NULL), 1);
+    assert_int_equal(fake_count(FAKE_LOGIN, NULL), 2);
+    assert_int_not_equal(token_id(), first);
+    lh_session_used(h.s, first, &dead); /* of a token that is gone: no news */
+    h_run(SEC);
+    assert_int_equal(fake_count(FAKE_LOGIN, NULL), 2);
+
+    lh_session_used(h.s, token_id(), &away);
+    h_run(3 * SEC);
+    assert_in_range(fake_count(FAKE_HEALTH, NULL), 1, 3);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         T(one_login_and_one_read_per_secret),
+        T(other_calls_prove_the_token_or_doubt_it),
         T(equal_paths_are_one_credential),
         T(nothing_is_published_before_the_whole_set_is_there),
         T(an_optional_path_may_be_absent_and_come_later),
