@@ -60,6 +60,48 @@ int lh_sha256(const void *p, size_t n, uint8_t out[LH_HASH_LEN], struct lh_err *
     return 0;
 }
 
+struct lh_sha256 {
+    EVP_MD_CTX *ctx;
+};
+
+int lh_sha256_new(struct lh_sha256 **out, struct lh_err *err)
+{
+    struct lh_sha256 *h = lh_calloc(1, sizeof(*h));
+
+    if (!h)
+        return lh_err_nomem(err);
+    h->ctx = EVP_MD_CTX_new();
+    if (!h->ctx || !EVP_DigestInit_ex(h->ctx, EVP_sha256(), NULL)) {
+        lh_sha256_free(h);
+        return lh_err_nomem(err);
+    }
+    *out = h;
+    return 0;
+}
+
+int lh_sha256_update(struct lh_sha256 *h, const void *p, size_t n, struct lh_err *err)
+{
+    return EVP_DigestUpdate(h->ctx, p, n) ? 0 : lh_err_nomem(err);
+}
+
+int lh_sha256_finish(struct lh_sha256 *h, uint8_t out[LH_HASH_LEN], struct lh_err *err)
+{
+    uint8_t md[LH_HASH_LEN];
+
+    if (!EVP_DigestFinal_ex(h->ctx, md, NULL))
+        return lh_err_nomem(err);
+    memcpy(out, md, sizeof(md));
+    return 0;
+}
+
+void lh_sha256_free(struct lh_sha256 *h)
+{
+    if (!h)
+        return;
+    EVP_MD_CTX_free(h->ctx);
+    lh_free(h);
+}
+
 int lh_hmac_sha256(const void *key, size_t key_len, const void *p, size_t n,
                    uint8_t out[LH_HASH_LEN], struct lh_err *err)
 {

@@ -16,6 +16,12 @@
 int lh_crypto_init(struct lh_err *err);
 
 int lh_sha256(const void *p, size_t n, uint8_t out[LH_HASH_LEN], struct lh_err *err);
+/* The same over parts: for files that are larger than memory. */
+struct lh_sha256;
+int lh_sha256_new(struct lh_sha256 **out, struct lh_err *err);
+int lh_sha256_update(struct lh_sha256 *h, const void *p, size_t n, struct lh_err *err);
+int lh_sha256_finish(struct lh_sha256 *h, uint8_t out[LH_HASH_LEN], struct lh_err *err); /* once */
+void lh_sha256_free(struct lh_sha256 *h); /* NULL is a no-op */
 int lh_hmac_sha256(const void *key, size_t key_len, const void *p, size_t n,
                    uint8_t out[LH_HASH_LEN], struct lh_err *err);
 
