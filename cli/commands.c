@@ -2,6 +2,7 @@
 #include "cli.h"
 #include "cmd_check.h"
 #include "cmd_docs.h"
+#include "cmd_drain.h"
 #include "cmd_explain.h"
 #include "cmd_inject.h"
 #include "cmd_lint.h"
@@ -17,6 +18,7 @@ const struct cli_command cli_commands[] = {
     {"check", cmd_check, &cmd_check_option_set, false},
     {"policy", cmd_policy, &cmd_policy_option_set, false},
     {"status", cmd_status, &cmd_status_option_set, false},
+    {"drain", cmd_drain, &cmd_drain_option_set, false},
     {"explain", cmd_explain, &cmd_explain_option_set, false},
     {"version", cmd_version, &cmd_version_option_set, false},
     {"docs", cmd_docs, &cmd_docs_option_set, true},

@@ -202,6 +202,7 @@ static int stand(struct cluster *c, struct lh_err *err)
                                           .retry_ms = (unsigned)c->o.retry_ms,
                                           .won = won,
                                           .lost = lost,
+                                          .noted = drain_look,
                                           .arg = c};
 
     return lh_election_start(&o, &c->election, err);
@@ -251,6 +252,8 @@ static int open_all(struct cluster *c, struct lh_err *err)
     if (rc == 0)
         rc = lh_timer_new(c->loop, term_confirm, c, &c->confirm, err);
     if (rc == 0)
+        rc = lh_timer_new(c->loop, drain_tell, c, &c->drain_timer, err);
+    if (rc == 0)
         rc = connect_kube(c, err);
     if (rc == 0)
         rc = term_open(c, err);
@@ -271,6 +274,8 @@ static void close_all(struct cluster *c)
     lh_kube_free(c->kube);
     lh_timer_free(c->again);
     lh_timer_free(c->confirm);
+    lh_timer_free(c->drain_timer);
+    lh_free(c->drain_said);
     lh_signal_free(c->sigterm);
     lh_signal_free(c->sigint);
     lh_loop_free(c->loop);

@@ -32,7 +32,8 @@ struct cluster {
     struct lh_secret *hash_key;
     struct hash_key *asking;
     struct health_term *health;
-    struct lh_timer *again, *confirm;
+    struct lh_timer *again, *confirm, *drain_timer;
+    char *drain_said;            /* the status that is written; NULL: none */
     struct lh_kube_op *lease_op; /* is a hold of deletions confirmed? */
     bool loaded, active, key_said;
 };
@@ -45,5 +46,13 @@ void term_step(struct cluster *c);
 void term_end(struct cluster *c);
 /* The timer's: asks, while deletions are held, whether they may go on. */
 void term_confirm(void *cluster);
+
+/* drain.c */
+/* As the Lease asks for it now. */
+enum lh_drain drain_asked(const struct cluster *c);
+/* The Lease may ask for another. */
+void drain_look(void *cluster);
+/* The timer's: writes how far it is. */
+void drain_tell(void *cluster);
 
 #endif

@@ -426,6 +426,8 @@ int copies_start(struct copies *s, const struct copies_term *term, struct lh_err
         return rc;
     }
     s->term = *term;
+    s->drain = term->drain;
+    shared_logins_hurry(s->shared, s->drain != LH_DRAIN_NOT);
     s->active = true;
     while (lh_map_next(s->by_uid, &it, &key, &p))
         copy_restart_step(p);

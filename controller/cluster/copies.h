@@ -8,6 +8,7 @@
  * writes go out while it is active only, which is as leader.
  */
 #include "breaker.h"
+#include "leasehold/api/drain.h"
 #include "leasehold/core/map.h"
 #include "leasehold/core/secret.h"
 #include "leasehold/kube/client.h"
@@ -45,6 +46,7 @@ struct copies_term {
     struct store_health *health;
     struct restarts *restarts; /* NULL: there are none */
     int64_t number;
+    enum lh_drain drain; /* as it is told when the term begins */
 };
 
 int copies_new(const struct copies_parts *parts, struct copies **out, struct lh_err *err);
@@ -63,6 +65,10 @@ void copies_store_changed(struct copies *s, const struct lh_store *store);
 void copies_uid_settled(struct copies *s, const char *uid);
 /* Is there one of this uid that is not being deleted? */
 bool copies_has_uid(const struct copies *s, const char *uid);
+/* While drained, nothing is taken on: what is there is undone, and copies are let go as it says. */
+void copies_drain(struct copies *s, enum lh_drain how);
+/* Counts and items of what is left. LH_E_NOMEM. Active only. */
+int copies_drain_report(const struct copies *s, struct lh_drain_report *r, struct lh_err *err);
 /* What is to be said about the workloads of a projection. */
 void copies_workloads(struct copies *s, const char *namespace_, const char *projection,
                       const struct condition *c);
@@ -72,6 +78,7 @@ struct copies_count {
     size_t projections, wanted, ready, failed, stale, secrets, queued, bad;
     lh_ms ends_at, oldest;
     struct breaker_info breaker;
+    enum lh_drain drain;
 };
 void copies_count(const struct copies *s, struct copies_count *out);
 lh_json *copies_status(const struct copies *s);

@@ -16,6 +16,7 @@ struct copies {
     struct copies_term term;
     struct shared_logins *shared; /* of this term */
     bool active;
+    enum lh_drain drain;
     struct lh_queue *queue;
     struct lh_map *by_key, *by_uid; /* struct copy */
     struct lh_map *secrets;         /* namespace/name to struct copy_secret */

@@ -38,6 +38,7 @@ void copies_count(const struct copies *s, struct copies_count *out)
                                  .secrets = lh_map_len(s->secrets),
                                  .queued = lh_queue_depth(s->queue),
                                  .ends_at = LH_NEVER,
+                                 .drain = s->drain,
                                  .oldest = s->active ? lh_queue_oldest(s->queue) : -1};
     if (s->breaker)
         breaker_info(s->breaker, &out->breaker);

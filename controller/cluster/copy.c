@@ -40,11 +40,16 @@ const char *copy_secret_name(const struct copy *c)
     return c->spec ? lh_json_get_z(c->spec->p->kubernetes_secret, "name") : NULL;
 }
 
-bool copy_is_wanted(const struct copy *c)
+bool copy_is_asked_for(const struct copy *c)
 {
     return !c->gone && !c->deleting && c->spec && c->served &&
            (c->spec->p->kubernetes_secret ||
             lh_json_len(lh_json_get(c->spec->p->on_change, "restart")) > 0);
+}
+
+bool copy_is_wanted(const struct copy *c)
+{
+    return c->set->drain == LH_DRAIN_NOT && copy_is_asked_for(c);
 }
 
 void copy_wake(struct copy *c)
@@ -152,7 +157,9 @@ static bool leave(struct copy *c)
 {
     struct copies *s = c->set;
 
-    if ((c->finalizer || holds(c)) && (c->gone || c->deleting) && !c->may_delete) {
+    /* Whoever drains wants all of it gone: no mass of deletions is a surprise. */
+    if ((c->finalizer || holds(c)) && (c->gone || c->deleting) && !c->may_delete &&
+        s->drain == LH_DRAIN_NOT) {
         copies_want_delete(s, c);
         return false;
     }
@@ -172,6 +179,8 @@ static bool live(struct copy *c)
     if (copy_engine_step(c) || copy_secret_step(c))
         return true;
     copy_restart_step(c);
+    if (c->set->drain != LH_DRAIN_NOT)
+        return copy_drain_step(c) || copy_status_step(c);
     return copy_secret_sweep(c) || copy_status_step(c);
 }
 

@@ -58,6 +58,7 @@ struct copy_slot {
 struct copy_secret {
     char *uid, *version, *owner; /* owner: uid of the projection, by the label */
     bool intact;                 /* label and owner reference both say so */
+    bool let_go;                 /* by a drain: the watch is behind */
 };
 
 struct copy_workloads { /* strings owned, reason static */
@@ -124,8 +125,9 @@ void copy_step(struct copy *c);
 /* Its request was answered, or could not be sent. */
 void copy_answered(struct copy *c, const struct lh_err *err);
 void copy_note(struct lh_err **at, const struct lh_err *err); /* NULL: forget */
-bool copy_is_wanted(const struct copy *c);                    /* a Secret or a restart */
-const char *copy_secret_name(const struct copy *c);           /* that is wanted; NULL */
+bool copy_is_asked_for(const struct copy *c);                 /* a Secret or a restart */
+bool copy_is_wanted(const struct copy *c);          /* and the controller is not drained */
+const char *copy_secret_name(const struct copy *c); /* that is wanted; NULL */
 /* Sets or takes away the finalizer, by whether it is wanted. True: under way. */
 bool copy_finalizer_step(struct copy *c);
 struct copy_spec *copy_spec_ref(struct copy_spec *s);
@@ -154,6 +156,12 @@ bool copy_secret_step(struct copy *c);
 /* Deletes what of ours is no longer wanted. */
 bool copy_secret_sweep(struct copy *c);
 void copy_secret_lost(struct copy *c);
+const struct lh_kube_resource *copy_secret_at(const struct copy *c, const char *name,
+                                              struct lh_kube_resource *res);
+
+/* copy_drain.c */
+/* Lets go of its Secret. */
+bool copy_drain_step(struct copy *c);
 
 /* copy_restart.c */
 void copy_restart_step(struct copy *c);

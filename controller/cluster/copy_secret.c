@@ -96,8 +96,8 @@ void copy_secret_lost(struct copy *c)
 
 /* ---- requests ---- */
 
-static const struct lh_kube_resource *secret_at(const struct copy *c, const char *name,
-                                                struct lh_kube_resource *res)
+const struct lh_kube_resource *copy_secret_at(const struct copy *c, const char *name,
+                                              struct lh_kube_resource *res)
 {
     *res = (struct lh_kube_resource){.group = "",
                                      .version = "v1",
@@ -148,8 +148,8 @@ static void secret_read(void *arg, const lh_json *obj, const struct lh_err *err)
 static int read_secret(struct copy *c, const char *name, struct lh_err *err)
 {
     struct lh_kube_resource res;
-    int rc = lh_kube_start(c->set->p.kube, "GET", secret_at(c, name, &res), NULL, NULL, NULL, 0,
-                           secret_read, c, &c->op, err);
+    int rc = lh_kube_start(c->set->p.kube, "GET", copy_secret_at(c, name, &res), NULL, NULL, NULL,
+                           0, secret_read, c, &c->op, err);
 
     return rc < 0 ? rc : under_way(err);
 }
@@ -218,8 +218,9 @@ static int delete_secret(struct copy *c, const char *name, struct lh_err *err)
 {
     const lh_json *meta = lh_json_get(c->current, "metadata");
     struct lh_kube_resource res;
-    int rc = lh_kube_delete(c->set->p.kube, secret_at(c, name, &res), lh_json_get_z(meta, "uid"),
-                            lh_json_get_z(meta, "resourceVersion"), secret_deleted, c, &c->op, err);
+    int rc =
+        lh_kube_delete(c->set->p.kube, copy_secret_at(c, name, &res), lh_json_get_z(meta, "uid"),
+                       lh_json_get_z(meta, "resourceVersion"), secret_deleted, c, &c->op, err);
 
     return rc < 0 ? rc : under_way(err);
 }
@@ -270,8 +271,8 @@ static int apply(struct copy *c, const struct secret_spec *spec, const struct lh
     if (rc == 0 && version && add_version(obj, version) < 0)
         rc = lh_err_nomem(err);
     if (rc == 0)
-        rc = lh_kube_apply(c->set->p.kube, secret_at(c, spec->name, &res), COPY_MANAGER, true, obj,
-                           secret_written, c, &c->op, err);
+        rc = lh_kube_apply(c->set->p.kube, copy_secret_at(c, spec->name, &res), COPY_MANAGER, true,
+                           obj, secret_written, c, &c->op, err);
     return rc < 0 ? rc : under_way(err);
 }
 
@@ -537,8 +538,8 @@ bool copy_secret_sweep(struct copy *c)
         copies_want_delete(c->set, c);
         return false;
     }
-    if (lh_kube_delete(c->set->p.kube, secret_at(c, c->stale, &res), seen->uid, NULL, stale_deleted,
-                       c, &c->op, &err) == 0)
+    if (lh_kube_delete(c->set->p.kube, copy_secret_at(c, c->stale, &res), seen->uid, NULL,
+                       stale_deleted, c, &c->op, &err) == 0)
         return true;
     copy_note(&c->write_err, &err);
     c->retry = true;

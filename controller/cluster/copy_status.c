@@ -26,6 +26,15 @@ static bool judge(const struct copy *c, struct condition *out, struct lh_err *er
 {
     struct lh_engine_freshness f = {0};
 
+    if (c->set->drain != LH_DRAIN_NOT && copy_is_asked_for(c)) {
+        lh_err_reason(err,
+                      lh_err_set(err, LH_E_UNAVAILABLE,
+                                 "the controller is drained: what was issued is revoked and "
+                                 "nothing is kept fresh; leasehold drain --undo takes it up again"),
+                      LH_REASON_Drained);
+        *out = trouble(err);
+        return true;
+    }
     if (c->spec && !copy_is_wanted(c)) {
         if (c->served || !(c->spec->p->kubernetes_secret || c->spec->p->on_change))
             return false;

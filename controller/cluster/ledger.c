@@ -202,6 +202,7 @@ void ledger_entry_free(struct entry *e)
     lh_map_remove(l->by_key, lh_str(e->key));
     l->bytes -= e->bytes;
     ledger_record_done(&e->rec);
+    lh_free(e->why);
     lh_free(e);
     if (!g->first) {
         lh_map_remove(l->by_uid, lh_str(g->uid));
@@ -367,6 +368,18 @@ bool ledger_holds(const struct ledger *l, const char *uid)
     const struct uid_group *g = lh_map_get(l->by_uid, lh_str(uid));
 
     return g && holds(g);
+}
+
+void ledger_each(const struct ledger *l, ledger_each_fn fn, void *arg)
+{
+    size_t at = 0;
+    void *entry;
+
+    while (lh_map_next(l->by_key, &at, NULL, &entry)) {
+        const struct entry *e = entry;
+
+        fn(arg, &e->rec, e->gave_up, e->why_reason, e->why);
+    }
 }
 
 void ledger_info(const struct ledger *l, struct ledger_info *out)

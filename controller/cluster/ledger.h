@@ -95,6 +95,12 @@ void ledger_release(struct ledger *l, const char *uid, lh_ms delay_ms);
 /* Must the projection's finalizer stay? False once all its tokens are proven gone or given up. */
 bool ledger_holds(const struct ledger *l, const char *uid);
 
+/* Everything that is recorded, in no order; fn calls nothing of the ledger. reason, why: what the
+ * last try to revoke it came to; NULL: none was made, or none failed. */
+typedef void (*ledger_each_fn)(void *arg, const struct ledger_record *r, bool gave_up,
+                               const char *reason, const char *why);
+void ledger_each(const struct ledger *l, ledger_each_fn fn, void *arg);
+
 struct ledger_info {
     bool loaded, fenced;
     size_t records, given_up, damaged; /* damaged: not readable by this version; never touched */

@@ -57,6 +57,8 @@ struct entry {
     lh_ms next_try;
     struct lh_provider_op *revoking;
     struct reach *reach;
+    char *why; /* what the last try came to; NULL */
+    const char *why_reason;
     bool asked, gave_up; /* belongs() was asked; gave_up() was said */
 };
 

@@ -65,6 +65,9 @@ static void note_failed(struct entry *e, const struct lh_err *err)
     lh_ms now = lh_clock_now();
 
     ledger_count("revoke", err->code == LH_E_DENIED ? "refused" : "failed");
+    lh_free(e->why);
+    e->why = lh_strdup(err->msg);
+    e->why_reason = err->reason;
     if (e->gave_up) {
         e->next_try = now + GIVEN_UP_EVERY_MS;
         return;

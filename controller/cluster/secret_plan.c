@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "leasehold/api/drain.h"
 #include "leasehold/api/reasons.h"
 #include "leasehold/codec/base64.h"
 #include "leasehold/core/mem.h"
@@ -43,6 +44,7 @@ enum secret_claim secret_claim(const lh_json *meta, const struct secret_owner *o
 {
     const lh_json *owners = lh_json_get(meta, "ownerReferences");
     const char *label = lh_json_get_z(lh_json_get(meta, "labels"), SECRET_LABEL);
+    const char *kept;
 
     if (!meta)
         return SECRET_ABSENT;
@@ -56,6 +58,10 @@ enum secret_claim secret_claim(const lh_json *meta, const struct secret_owner *o
         if (lh_json_get_bool(o, "controller", false))
             return SECRET_FOREIGN;
     }
+    /* Let go by a drain, and nobody else's since. */
+    kept = lh_json_get_z(lh_json_get(meta, "annotations"), LH_KEPT_OF);
+    if (!label && kept && strcmp(kept, owner->uid) == 0)
+        return SECRET_OURS;
     /* The label alone: the owner reference was taken away, and is put back. */
     if (label && strcmp(label, owner->uid) == 0)
         return SECRET_OURS;
@@ -172,6 +178,43 @@ int secret_plan(const struct secret_spec *spec, const struct secret_owner *owner
         lh_json_set(obj, "metadata", meta_of(spec, owner, uid)) < 0 ||
         lh_json_set(obj, "type", lh_json_new_z(spec->type)) < 0 ||
         lh_json_set(obj, "data", LH_TAKE_PTR(data)) < 0)
+        return lh_err_nomem(err);
+    *out = LH_TAKE_PTR(obj);
+    return 0;
+}
+
+static lh_json *kept_meta(const lh_json *meta, const char *uid)
+{
+    static const char *const same[] = {"name", "namespace", "uid", "resourceVersion"};
+    lh_auto_json lh_json *m = lh_json_new_object();
+    lh_json *notes = lh_json_new_object();
+
+    if (!m || !notes || lh_json_set(notes, LH_KEPT_OF, lh_json_new_z(uid)) < 0) {
+        lh_json_unref(notes);
+        return NULL;
+    }
+    if (lh_json_set(m, "annotations", notes) < 0)
+        return NULL;
+    for (size_t i = 0; i < LH_ARRAY_LEN(same); i++) {
+        const char *z = lh_json_get_z(meta, same[i]);
+
+        if (!z || lh_json_set(m, same[i], lh_json_new_z(z)) < 0)
+            return NULL;
+    }
+    return LH_TAKE_PTR(m);
+}
+
+int secret_plan_kept(const lh_json *secret, const char *uid, lh_json **out, struct lh_err *err)
+{
+    lh_auto_json lh_json *obj = lh_json_new_object();
+    const lh_json *data = lh_json_get(secret, "data");
+    const char *type = lh_json_get_z(secret, "type");
+
+    if (!obj || lh_json_set(obj, "apiVersion", lh_json_new_z("v1")) < 0 ||
+        lh_json_set(obj, "kind", lh_json_new_z("Secret")) < 0 ||
+        lh_json_set(obj, "metadata", kept_meta(lh_json_get(secret, "metadata"), uid)) < 0 ||
+        (type && lh_json_set(obj, "type", lh_json_new_z(type)) < 0) ||
+        (data && lh_json_set(obj, "data", lh_json_ref(lh_json_mut(data))) < 0))
         return lh_err_nomem(err);
     *out = LH_TAKE_PTR(obj);
     return 0;

@@ -34,6 +34,11 @@ enum secret_claim {
 /* meta: metadata of the Secret that is there; NULL: none is. */
 enum secret_claim secret_claim(const lh_json *meta, const struct secret_owner *owner, bool adopt);
 
+/* What is to be applied so that the Secret stays without us: its values as they are (secret: as
+ * just read), no label, no owner, and a note by which the projection of this uid may have it back.
+ */
+int secret_plan_kept(const lh_json *secret, const char *uid, lh_json **out, struct lh_err *err);
+
 /* The key that a file becomes; borrowed from path. */
 const char *secret_key(const char *path);
 

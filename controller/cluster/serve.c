@@ -51,6 +51,9 @@ static void on_status(void *arg, const struct lh_request *req, struct lh_call *c
     lh_json_set(o, "term", lh_json_new_int(lh_election_term(s->o.election)));
     lh_json_set(o, "deletionsHeld",
                 n.breaker.open ? lh_json_new_z(n.breaker.id) : lh_json_new_null());
+    lh_json_set(o, "drain",
+                n.drain == LH_DRAIN_NOT ? lh_json_new_null()
+                                        : lh_json_new_z(lh_drain_word(n.drain)));
     lh_json_set(o, "copies", copies_status(s->o.copies));
     lh_json_write(o, LH_JSON_PRETTY, &b);
     lh_buf_put_c(&b, '\n');

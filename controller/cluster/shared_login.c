@@ -336,6 +336,11 @@ void shared_logins_free(struct shared_logins *s)
     lh_free(s);
 }
 
+void shared_logins_hurry(struct shared_logins *s, bool hurry)
+{
+    s->hurry = hurry;
+}
+
 void shared_logins_info(const struct shared_logins *s, struct shared_logins_info *out)
 {
     *out = (struct shared_logins_info){0};

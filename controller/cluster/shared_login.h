@@ -46,6 +46,9 @@ void shared_logins_free(struct shared_logins *s);
  * token is what it logs in with. Pure. */
 bool shared_login_fits(const struct lh_store *store, const struct lh_projection *p);
 
+/* While set, tokens do not linger: nobody is expected to come back. */
+void shared_logins_hurry(struct shared_logins *s, bool hurry);
+
 struct shared_logins_info {
     size_t groups, users; /* identities; projections that share them */
 };

@@ -47,6 +47,7 @@ struct group {
 
 struct shared_logins {
     struct shared_login_options opts;
+    bool hurry;
     struct group *groups;
 };
 

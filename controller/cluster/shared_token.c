@@ -151,7 +151,8 @@ void shared_token_unuse(struct shared *t)
 {
     if (!t || --t->users > 0)
         return;
-    lh_timer_in(t->end, t == t->g->current && !t->dead ? SHARED_LOGIN_LINGER_MS : 0);
+    lh_timer_in(t->end,
+                t == t->g->current && !t->dead && !t->g->s->hurry ? SHARED_LOGIN_LINGER_MS : 0);
 }
 
 /* The token that a handle means; NULL: one that is not its own any more. */

@@ -215,7 +215,8 @@ static int activate(struct cluster *c, struct lh_err *err)
                                                .may_write = leads,
                                                .condition = condition,
                                                .arg = c};
-    struct copies_term t = {.hash_key = c->hash_key, .ledger = c->ledger, .number = c->term};
+    struct copies_term t = {
+        .hash_key = c->hash_key, .ledger = c->ledger, .number = c->term, .drain = drain_asked(c)};
     int rc = health_term_new(&health, &c->health, err);
 
     if (rc < 0)
@@ -277,6 +278,7 @@ void term_step(struct cluster *c)
     }
     c->active = true;
     ledger_synced(c->ledger);
+    drain_look(c);
     lh_log_info("active", LH_F_INT("term", c->term));
 }
 
@@ -297,6 +299,8 @@ void term_end(struct cluster *c)
     c->term = 0;
     lh_timer_stop(c->again);
     lh_timer_stop(c->confirm);
+    lh_timer_stop(c->drain_timer);
+    lh_free(LH_TAKE_PTR(c->drain_said));
     lh_kube_cancel(c->lease_op);
     c->lease_op = NULL;
     hash_key_cancel(c->asking);

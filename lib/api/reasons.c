@@ -76,6 +76,11 @@ static const struct lh_reason reasons[] = {
       "are wanted, apply them again, and the hold ends by itself. If all is as intended, confirm "
       "the number that the message gives with the annotation leasehold.dev/confirm-deletions on "
       "the controller's Lease."),
+    R(Drained,
+      "leasehold drain was asked for: the cluster controller has revoked what it issued for this "
+      "projection, let its Secret copy go, and takes on nothing new, after a restart too.",
+      "Nothing, before an uninstallation. Else take the drain back: kubectl leasehold drain "
+      "--undo."),
     R(FileConflict,
       "Two items would write the same file, or one wants a file where another wants a folder, or a "
       "key of the secret is no file name.",

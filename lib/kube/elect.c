@@ -29,6 +29,7 @@ struct lh_election {
     unsigned lease_ms, renew_ms, retry_ms;
     void (*won)(void *arg, int64_t term);
     void (*lost)(void *arg);
+    void (*noted)(void *arg);
     void *arg;
 
     /* What is known of the Lease. */
@@ -40,7 +41,9 @@ struct lh_election {
     /* Ours. */
     int64_t term; /* the last that we asked for; 0: none */
     bool leading;
-    lh_ms renewed_at; /* when the last renewal that was granted was asked for */
+    bool notes_changed; /* and nobody was told yet */
+    lh_json *notes;     /* annotations that are to be so: text, or null for none; NULL: no matter */
+    lh_ms renewed_at;   /* when the last renewal that was granted was asked for */
     char acquired[32];
 
     struct lh_kube_op *op;
@@ -73,6 +76,10 @@ static void write_lease(struct lh_election *e);
 static void set_leading(struct lh_election *e, bool leading)
 {
     e->leading = leading;
+    if (!leading) {
+        lh_json_unref(e->notes);
+        e->notes = NULL;
+    }
     lh_metric_set(&lh_election_metrics[0], leading, LH_LABELS(e->name));
 }
 
@@ -87,6 +94,7 @@ void lh_election_free(struct lh_election *e)
     lh_timer_free(e->deadline);
     lh_timer_free(e->limit);
     lh_json_unref(e->seen);
+    lh_json_unref(e->notes);
     lh_free(e->namespace_);
     lh_free(e->name);
     lh_free(e->identity);
@@ -105,6 +113,7 @@ int lh_election_start(const struct lh_election_options *o, struct lh_election **
     e->k = o->kube;
     e->won = o->won;
     e->lost = o->lost;
+    e->noted = o->noted;
     e->arg = o->arg;
     e->lease_ms = o->lease_ms ? o->lease_ms : LEASE_MS;
     e->renew_ms = o->renew_ms ? o->renew_ms : RENEW_MS;
@@ -164,6 +173,51 @@ const char *lh_election_trouble(const struct lh_election *e)
     return e->trouble;
 }
 
+static const lh_json *notes_of(const lh_json *lease)
+{
+    return lh_json_path(lease, "metadata", "annotations", NULL);
+}
+
+const char *lh_election_note(const struct lh_election *e, const char *key)
+{
+    return e->absent ? NULL : lh_json_get_z(notes_of(e->seen), key);
+}
+
+int lh_election_set_note(struct lh_election *e, const char *key, const char *value,
+                         struct lh_err *err)
+{
+    if (!e->leading)
+        return 0;
+    if (!e->notes)
+        e->notes = lh_json_new_object();
+    if (!e->notes ||
+        lh_json_set(e->notes, key, value ? lh_json_new_z(value) : lh_json_new_null()) < 0)
+        return lh_err_nomem(err);
+    return 0;
+}
+
+static int put_notes(const struct lh_election *e, lh_json *meta)
+{
+    lh_json *to;
+    const lh_json *value;
+    struct lh_str key;
+    void *it = NULL;
+
+    if (!lh_json_get(meta, "annotations") &&
+        lh_json_set(meta, "annotations", lh_json_new_object()) < 0)
+        return -1;
+    to = lh_json_mut(lh_json_get(meta, "annotations"));
+    while (lh_json_next(e->notes, &it, &key, &value)) {
+        struct lh_str text;
+
+        if (!lh_json_str(value, &text))
+            lh_json_deln(to, key);
+        else if (lh_json_setn(to, key, lh_json_new_str(text)) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 /* Remembers what is there now. */
 static int observe(struct lh_election *e, const lh_json *lease)
 {
@@ -177,6 +231,7 @@ static int observe(struct lh_election *e, const lh_json *lease)
     lh_json_del(lh_json_mut(lh_json_get(copy, "metadata")), "managedFields");
     if (!e->seen || e->absent || !lh_json_equal(record_of(e), spec))
         e->changed_at = lh_clock_now();
+    e->notes_changed |= !lh_json_equal(notes_of(e->seen), notes_of(copy));
     lh_json_unref(e->seen);
     e->seen = copy;
     e->absent = false;
@@ -272,7 +327,7 @@ static void on_deadline(void *arg)
 /* The record was written as we wanted it. */
 static void granted(struct lh_election *e)
 {
-    bool first = !e->leading;
+    bool first = !e->leading, changed = e->notes_changed;
 
     e->renewed_at = e->asked_at;
     if (lh_clock_now() >= e->renewed_at + e->renew_ms) {
@@ -283,8 +338,11 @@ static void granted(struct lh_election *e)
     set_leading(e, true);
     lh_timer_at(e->deadline, e->renewed_at + e->renew_ms);
     wait_for_next(e, 0);
+    e->notes_changed = false;
     if (first && e->won)
         e->won(e->arg, e->term);
+    else if (changed && e->noted)
+        e->noted(e->arg);
 }
 
 static void on_written(void *arg, const lh_json *obj, const struct lh_err *err)
@@ -360,6 +418,8 @@ static lh_json *new_lease(struct lh_election *e)
     }
     if (!lease ||
         (!lh_json_get(lease, "spec") && lh_json_set(lease, "spec", lh_json_new_object()) < 0))
+        return NULL;
+    if (e->notes && put_notes(e, lh_json_mut(lh_json_get(lease, "metadata"))) < 0)
         return NULL;
     return put_record(e, lh_json_mut(lh_json_get(lease, "spec"))) < 0 ? NULL : LH_TAKE_PTR(lease);
 }

@@ -24,6 +24,7 @@
     X(ConfigTooNew)                                                                                \
     X(CredentialMissing)                                                                           \
     X(DeletionsHeld)                                                                               \
+    X(Drained)                                                                                     \
     X(FileConflict)                                                                                \
     X(Fresh)                                                                                       \
     X(HealthUnknown)                                                                               \

@@ -26,6 +26,8 @@ struct lh_election_options {
      */
     void (*won)(void *arg, int64_t term);
     void (*lost)(void *arg); /* at the latest at the renew deadline */
+    /* While it leads: the Lease's annotations are others than they were. NULL: not asked for. */
+    void (*noted)(void *arg);
     void *arg;
 };
 
@@ -42,6 +44,12 @@ bool lh_election_is_leader(const struct lh_election *e);
 /* 0 while it does not lead: a write that began in another term is told by comparing. */
 int64_t lh_election_term(const struct lh_election *e);
 const char *lh_election_holder(const struct lh_election *e); /* as last seen; "" */
+/* An annotation of the Lease as last read or written; NULL: none. Borrowed until the next event. */
+const char *lh_election_note(const struct lh_election *e, const char *key);
+/* From the next renewal on, for as long as it leads, the annotation is this; value NULL: it is
+ * taken away. Both copied. Nothing for who does not lead. LH_E_NOMEM. */
+int lh_election_set_note(struct lh_election *e, const char *key, const char *value,
+                         struct lh_err *err);
 /* Why the Lease could not be read or written the last time; empty text when it could. */
 const char *lh_election_trouble(const struct lh_election *e);
 

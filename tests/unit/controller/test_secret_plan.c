@@ -7,6 +7,7 @@
 
 #include <string.h>
 
+#include "leasehold/api/drain.h"
 #include "leasehold/api/reasons.h"
 #include "leasehold/core/mem.h"
 #include "secret_plan.h"
@@ -77,6 +78,12 @@ static struct claim_row {
     {"our label does not help against a controller",
      "{\"labels\":{\"" SECRET_LABEL "\":\"u1\"},\"ownerReferences\":[{\"uid\":\"u2\","
      "\"controller\":true}]}",
+     false, SECRET_FOREIGN},
+    {"what a drain let go may come back", "{\"annotations\":{\"" LH_KEPT_OF "\":\"u1\"}}", false,
+     SECRET_OURS},
+    {"but not to another", "{\"annotations\":{\"" LH_KEPT_OF "\":\"u2\"}}", false, SECRET_FOREIGN},
+    {"nor once it is another's",
+     "{\"labels\":{\"" SECRET_LABEL "\":\"u2\"},\"annotations\":{\"" LH_KEPT_OF "\":\"u1\"}}",
      false, SECRET_FOREIGN},
 };
 
@@ -164,10 +171,27 @@ static void refuses(void **state)
     assert_null(strstr(err.msg, "vvv"));
 }
 
+/* Only what is named is ours afterwards: what an apply leaves out, it takes away. */
+static void stays_without_us(void **state)
+{
+    lh_auto_json lh_json *secret = parse(
+        "{\"metadata\":{\"name\":\"c\",\"namespace\":\"shop\",\"uid\":\"s1\","
+        "\"resourceVersion\":\"7\",\"labels\":{\"" SECRET_LABEL "\":\"u1\"},"
+        "\"ownerReferences\":[{\"uid\":\"u1\"}]},\"type\":\"Opaque\",\"data\":{\"k\":\"dg==\"}}");
+    lh_auto_json lh_json *want =
+        parse("{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":{\"name\":\"c\","
+              "\"namespace\":\"shop\",\"uid\":\"s1\",\"resourceVersion\":\"7\",\"annotations\":{"
+              "\"" LH_KEPT_OF "\":\"u1\"}},\"type\":\"Opaque\",\"data\":{\"k\":\"dg==\"}}");
+
+    (void)state;
+    assert_int_equal(secret_plan_kept(secret, "u1", &planned, NULL), 0);
+    assert_true(lh_json_equal(planned, want));
+}
+
 int main(void)
 {
     struct CMUnitTest
-        tests[LH_ARRAY_LEN(spec_rows) + LH_ARRAY_LEN(claim_rows) + LH_ARRAY_LEN(bad_rows) + 1];
+        tests[LH_ARRAY_LEN(spec_rows) + LH_ARRAY_LEN(claim_rows) + LH_ARRAY_LEN(bad_rows) + 2];
     size_t n = 0;
 
     lh_json_init();
@@ -179,5 +203,7 @@ int main(void)
         tests[n++] = (struct CMUnitTest){bad_rows[i].name, refuses, NULL, teardown, &bad_rows[i]};
     tests[n++] = (struct CMUnitTest)cmocka_unit_test_setup_teardown(is_what_the_server_is_to_hold,
                                                                     NULL, teardown);
+    tests[n++] =
+        (struct CMUnitTest)cmocka_unit_test_setup_teardown(stays_without_us, NULL, teardown);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

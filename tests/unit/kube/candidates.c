@@ -66,6 +66,11 @@ int candidates_teardown(void **state)
     return 0;
 }
 
+static void on_noted(void *arg)
+{
+    ((struct candidate *)arg)->noted++;
+}
+
 void stand(struct candidate *c, const char *identity)
 {
     const struct lh_election_options opts = {.kube = c->kube,
@@ -74,6 +79,7 @@ void stand(struct candidate *c, const char *identity)
                                              .identity = identity,
                                              .won = on_won,
                                              .lost = on_lost,
+                                             .noted = on_noted,
                                              .arg = c};
     struct lh_err err = {0};
 

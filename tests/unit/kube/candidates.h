@@ -13,7 +13,7 @@
 struct candidate {
     struct lh_kube *kube;
     struct lh_election *e;
-    int won, lost, released;
+    int won, lost, released, noted;
     int64_t term; /* last won */
     bool free_when_won, free_when_lost;
 };

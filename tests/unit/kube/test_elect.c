@@ -249,6 +249,66 @@ static void survives_want_of_memory(void **state)
     assert_in_range(n, 5, 50);
 }
 
+/* As another program would. */
+static void annotate(const char *notes)
+{
+    lh_auto_buf struct lh_buf text;
+    lh_auto_free char *json = NULL;
+
+    lh_buf_init(&text, 4096);
+    lh_json_write(spec(), LH_JSON_COMPACT, &text);
+    json =
+        lh_asprintf("{\"metadata\":{\"name\":\"leader\",\"namespace\":\"ops\",\"annotations\":%s},"
+                    "\"spec\":%.*s}",
+                    notes, (int)text.n, lh_buf_peek(&text).p);
+    fake_api_put(bed.api, LEASES, json);
+}
+
+static const char *note(const char *key)
+{
+    return lh_json_get_z(lh_json_path(fake_api_get(bed.api, LEASES, "ops", "leader"), "metadata",
+                                      "annotations", NULL),
+                         key);
+}
+
+/* The Lease is annotated: only its leader is told, once, and stays it. */
+static void reads_and_writes_annotations(void **state)
+{
+    (void)state;
+    lead(&a, "a");
+    stand(&b, "b");
+    bed_pass(3000);
+    assert_null(lh_election_note(a.e, "ask"));
+    annotate("{\"ask\":\"1\"}");
+    bed_pass(5000);
+    assert_string_equal(lh_election_note(a.e, "ask"), "1");
+    assert_int_equal(a.noted, 1);
+    assert_int_equal(b.noted, 0);
+    assert_int_equal(a.lost, 0);
+    assert_int_equal(lh_election_set_note(a.e, "say", "2", NULL), 0);
+    assert_int_equal(lh_election_set_note(b.e, "say", "no leader's", NULL), 0);
+    bed_pass(3000);
+    assert_string_equal(note("say"), "2");
+    assert_string_equal(note("ask"), "1");
+    assert_int_equal(lh_election_set_note(a.e, "say", NULL, NULL), 0);
+    bed_pass(3000);
+    assert_null(note("say"));
+    assert_string_equal(note("ask"), "1");
+}
+
+/* It is known before a new leader does anything. */
+static void knows_annotations_when_it_wins(void **state)
+{
+    (void)state;
+    fake_api_put(bed.api, LEASES,
+                 "{\"metadata\":{\"name\":\"leader\",\"namespace\":\"ops\",\"annotations\":{"
+                 "\"ask\":\"1\"}}}");
+    lead(&a, "a");
+    assert_string_equal(lh_election_note(a.e, "ask"), "1");
+    assert_string_equal(note("ask"), "1");
+    assert_int_equal(a.noted, 0);
+}
+
 #define CASE(fn) cmocka_unit_test_setup_teardown(fn, candidates_setup, candidates_teardown)
 
 int main(void)
@@ -266,6 +326,8 @@ int main(void)
         CASE(refuses_times_that_cannot_work),
         CASE(is_freed_by_those_it_calls),
         CASE(survives_want_of_memory),
+        CASE(reads_and_writes_annotations),
+        CASE(knows_annotations_when_it_wins),
     };
     struct CMUnitTest rows[LH_ARRAY_LEN(records)];
     size_t n = 0;
