@@ -2,9 +2,11 @@
 #include <assert.h>
 #include <stdio.h>
 #include <string.h>
+#include <netinet/in.h>
 #include <sys/un.h>
 
 #include "leasehold/core/mem.h"
+#include "leasehold/core/netaddr.h"
 #include "client_priv.h"
 
 enum {
@@ -182,6 +184,49 @@ static void on_timer(void *arg)
     call_back(c);
 }
 
+static int to_path(struct lh_grpc_client *c, const char *path, struct lh_err *err)
+{
+    struct sockaddr_un *un = (struct sockaddr_un *)&c->to;
+
+    if (strlen(path) >= sizeof(un->sun_path))
+        return lh_err_set(err, LH_E_INVALID, "the path of a socket has at most 107 bytes: %s",
+                          path);
+    un->sun_family = AF_UNIX;
+    memcpy(un->sun_path, path, strlen(path) + 1);
+    c->to_bytes = sizeof(*un);
+    c->authority = "localhost";
+    return 0;
+}
+
+/* "127.0.0.1:2379" or "[::1]:2379". */
+static int to_address(struct lh_grpc_client *c, const char *address, struct lh_err *err)
+{
+    const char *colon = strrchr(address, ':');
+    struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)&c->to;
+    struct sockaddr_in *in = (struct sockaddr_in *)&c->to;
+    size_t n = colon ? (size_t)(colon - address) : 0;
+    char host[64] = "";
+    struct lh_ip ip;
+    long long port;
+    bool v4 = false, brackets = n > 2 && address[0] == '[' && address[n - 1] == ']';
+
+    snprintf(host, sizeof(host), "%.*s", (int)(brackets ? n - 2 : n), address + (brackets ? 1 : 0));
+    if (!colon || n >= sizeof(host) || !lh_str_to_i64(lh_str(colon + 1), 1, 65535, &port) ||
+        !lh_ip_parse(host, &ip, &v4) || v4 == brackets)
+        return lh_err_set(err, LH_E_INVALID, "not an IP address and a port: %s", address);
+    if (v4) {
+        *in = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+        memcpy(&in->sin_addr, ip.b + 12, 4);
+        c->to_bytes = sizeof(*in);
+    } else {
+        *in6 = (struct sockaddr_in6){.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port)};
+        memcpy(&in6->sin6_addr, ip.b, 16);
+        c->to_bytes = sizeof(*in6);
+    }
+    c->authority = c->name;
+    return 0;
+}
+
 static int fill_client(struct lh_grpc_client *c, const struct lh_grpc_client_options *opts,
                        struct lh_err *err)
 {
@@ -190,9 +235,14 @@ static int fill_client(struct lh_grpc_client *c, const struct lh_grpc_client_opt
     c->loop = opts->loop;
     c->max_message = opts->max_message ? opts->max_message : DEFAULT_MAX_MESSAGE;
     c->retry_delay = RETRY_FIRST_MS;
-    c->path = lh_strdup(opts->path);
-    if (!c->path)
+    c->name = lh_strdup(opts->address ? opts->address : opts->path);
+    if (!c->name)
         return lh_err_nomem(err);
+    rc = opts->address ? to_address(c, opts->address, err) : to_path(c, opts->path, err);
+    if (rc == 0 && opts->tls)
+        rc = lh_grpc_tls_context_new(opts->tls, &c->tls, err);
+    if (rc < 0)
+        return rc;
     rc = lh_grpc_client_callbacks(&c->callbacks, err);
     if (rc < 0)
         return rc;
@@ -205,9 +255,6 @@ int lh_grpc_client_new(const struct lh_grpc_client_options *opts, struct lh_grpc
     struct lh_grpc_client *c;
     int rc;
 
-    if (strlen(opts->path) >= sizeof(((struct sockaddr_un *)NULL)->sun_path))
-        return lh_err_set(err, LH_E_INVALID, "the path of a socket has at most 107 bytes: %s",
-                          opts->path);
     c = lh_calloc(1, sizeof(*c));
     if (!c)
         return lh_err_nomem(err);
@@ -238,7 +285,8 @@ void lh_grpc_client_free(struct lh_grpc_client *c)
         return;
     lh_timer_free(c->timer);
     nghttp2_session_callbacks_del(c->callbacks);
-    lh_free(c->path);
+    lh_grpc_tls_context_free(c->tls);
+    lh_free(c->name);
     lh_free(c);
 }
 

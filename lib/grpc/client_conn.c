@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "leasehold/core/mem.h"
 #include "client_priv.h"
+
+/* Over TCP: pages of megabytes are not to wait for a window of 64 KiB at each turn. */
+enum { STREAM_WINDOW = 1 << 20, CONNECTION_WINDOW = 4 << 20 };
 
 static struct lh_grpc_client_call *call_of(nghttp2_session *session, int32_t stream_id)
 {
@@ -221,7 +225,9 @@ void lh_grpc_client_conn_flush(struct lh_grpc_client_conn *conn)
 
 static void on_gone(void *arg)
 {
-    lh_grpc_client_conn_close(arg, "the connection was lost");
+    struct lh_grpc_client_conn *conn = arg;
+
+    lh_grpc_client_conn_close(conn, conn->link.why[0] ? conn->link.why : "the connection was lost");
 }
 
 static void on_after(void *arg)
@@ -233,18 +239,19 @@ static void on_after(void *arg)
         on_gone(conn);
 }
 
-/* 0, 1: try again, or -LH_E_*. A UNIX socket connects at once or not at all. */
-static int connect_socket(int fd, const char *path, struct lh_err *err)
+/* 0, 1: try again, or -LH_E_*. A UNIX socket connects at once or not at all; over TCP the first
+ * bytes that are to be sent wait for it, and the link breaks if it fails. */
+static int connect_socket(const struct lh_grpc_client *c, int fd, struct lh_err *err)
 {
-    struct sockaddr_un to = {.sun_family = AF_UNIX};
+    const int on = 1;
 
-    memcpy(to.sun_path, path,
-           strlen(path) + 1); /* the length was checked when the client was made */
-    if (connect(fd, (struct sockaddr *)&to, sizeof(to)) == 0)
+    if (c->to.ss_family != AF_UNIX)
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    if (connect(fd, (const struct sockaddr *)&c->to, c->to_bytes) == 0 || errno == EINPROGRESS)
         return 0;
     if (errno == EAGAIN || errno == EINTR)
         return 1;
-    return lh_err_os(err, errno, "connect to %s", path);
+    return lh_err_os(err, errno, "connect to %s", c->name);
 }
 
 static int greet(struct lh_grpc_client_conn *conn, struct lh_err *err)
@@ -252,10 +259,15 @@ static int greet(struct lh_grpc_client_conn *conn, struct lh_err *err)
     nghttp2_settings_entry settings[] = {
         {NGHTTP2_SETTINGS_ENABLE_PUSH, 0},
         {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, LH_GRPC_MAX_HEADER_LIST},
+        {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, STREAM_WINDOW},
     };
+    bool tcp = conn->client->to.ss_family != AF_UNIX;
 
     if (nghttp2_submit_settings(conn->link.session, NGHTTP2_FLAG_NONE, settings,
-                                LH_ARRAY_LEN(settings)) != 0)
+                                LH_ARRAY_LEN(settings) - !tcp) != 0)
+        return lh_err_nomem(err);
+    if (tcp && nghttp2_session_set_local_window_size(conn->link.session, NGHTTP2_FLAG_NONE, 0,
+                                                     CONNECTION_WINDOW) != 0)
         return lh_err_nomem(err);
     return 0;
 }
@@ -263,14 +275,18 @@ static int greet(struct lh_grpc_client_conn *conn, struct lh_err *err)
 static int open_conn(struct lh_grpc_client_conn *conn, int fd, bool *again, struct lh_err *err)
 {
     struct lh_grpc_client *c = conn->client;
-    int rc = connect_socket(fd, c->path, err);
+    int rc = connect_socket(c, fd, err);
 
     if (rc > 0) {
         *again = true;
-        return lh_err_set(err, LH_E_BUSY, "%s has too many callers", c->path);
+        return lh_err_set(err, LH_E_BUSY, "%s has too many callers", c->name);
     }
+    if (rc == 0 && c->tls)
+        rc = lh_grpc_tls_new(c->tls, &conn->link.tls, err);
     if (rc < 0)
         return rc;
+    if (c->to.ss_family != AF_UNIX)
+        conn->link.peer = c->name;
     rc = lh_grpc_link_open(&conn->link, c->loop, fd, c->callbacks, false, err);
     if (rc < 0)
         return rc;
@@ -292,7 +308,7 @@ int lh_grpc_client_conn_open(struct lh_grpc_client *c, struct lh_grpc_client_con
     conn->link.arg = conn;
     conn->link.after = on_after;
     conn->link.gone = on_gone;
-    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    fd = socket(c->to.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0) {
         lh_free(conn);
         return lh_err_os(err, errno, "make a socket");
@@ -369,9 +385,9 @@ int lh_grpc_client_conn_submit(struct lh_grpc_client_conn *conn, struct lh_grpc_
     int32_t id;
 
     nv[n++] = lh_grpc_nv(":method", "POST");
-    nv[n++] = lh_grpc_nv(":scheme", "http");
+    nv[n++] = lh_grpc_nv(":scheme", conn->client->tls ? "https" : "http");
     nv[n++] = lh_grpc_nv(":path", call->method);
-    nv[n++] = lh_grpc_nv(":authority", "localhost");
+    nv[n++] = lh_grpc_nv(":authority", conn->client->authority);
     nv[n++] = lh_grpc_nv("content-type", "application/grpc");
     nv[n++] = lh_grpc_nv("te", "trailers");
     nv[n++] = lh_grpc_nv("user-agent", "grpc-c-leasehold/" LH_VERSION);

@@ -7,8 +7,11 @@
  * the client's timer: calls that ended wait for it in `ended`, so that users may start, cancel and
  * free from inside.
  */
+#include <sys/socket.h>
+
 #include "leasehold/grpc/client.h"
 #include "link.h"
+#include "tls.h"
 #include "wire.h"
 
 struct lh_grpc_client_conn;
@@ -56,7 +59,11 @@ struct lh_grpc_client_conn {
 
 struct lh_grpc_client {
     struct lh_loop *loop;
-    char *path;
+    char *name;            /* where to: the path, or the address */
+    const char *authority; /* name's, or a constant */
+    struct sockaddr_storage to;
+    socklen_t to_bytes;
+    struct lh_grpc_tls_context *tls; /* NULL: plain */
     size_t max_message;
     nghttp2_session_callbacks *callbacks;
     struct lh_timer *timer;

@@ -2,11 +2,13 @@
 #include "link.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "leasehold/core/mem.h"
+#include "tls.h"
 
 enum {
     READ_BYTES = 16384,
@@ -89,6 +91,20 @@ static void watch(struct lh_grpc_link *l)
         l->broken = true; /* cannot happen to a descriptor that is watched already */
 }
 
+/* The first reason counts: what follows is its consequence. */
+static void note(struct lh_grpc_link *l, const char *what)
+{
+    if (l->peer && !l->why[0])
+        snprintf(l->why, sizeof(l->why), "%s: %s", l->peer, what);
+}
+
+static void note_tls(struct lh_grpc_link *l)
+{
+    const char *why = lh_grpc_tls_why(l->tls);
+
+    note(l, why ? why : "the server closed the connection");
+}
+
 void lh_grpc_link_break(struct lh_grpc_link *l)
 {
     l->broken = true;
@@ -106,8 +122,10 @@ static bool send_unsent(struct lh_grpc_link *l)
         return true;
     n = send(l->fd, l->unsent.p, l->unsent.n, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (n < 0) {
-        if (errno != EAGAIN && errno != EINTR)
+        if (errno != EAGAIN && errno != EINTR) {
+            note(l, strerror(errno));
             lh_grpc_link_break(l);
+        }
         return false;
     }
     if ((size_t)n < l->unsent.n) {
@@ -126,13 +144,17 @@ static bool send_unsent(struct lh_grpc_link *l)
 /* Whether the session had more than fits one call. */
 static bool gather(struct lh_grpc_link *l)
 {
+    if (l->tls && !lh_grpc_tls_is_ready(l->tls))
+        return false;
     while (l->unsent.n < SEND_AT) {
         const uint8_t *p;
         ssize_t n = nghttp2_session_mem_send(l->session, &p);
 
         if (n == 0)
             return false;
-        if (n > 0)
+        if (n > 0 && l->tls)
+            n = lh_grpc_tls_write(l->tls, p, (size_t)n, &l->unsent) < 0 ? -1 : n;
+        else if (n > 0)
             lh_buf_put(&l->unsent, p, (size_t)n);
         if (n < 0 || lh_buf_check(&l->unsent, NULL) < 0) {
             lh_grpc_link_break(l);
@@ -151,16 +173,44 @@ void lh_grpc_link_flush(struct lh_grpc_link *l)
     watch(l);
 }
 
+/* What came over TLS, to the session. 0, or -1: the end. */
+static int take_sealed(struct lh_grpc_link *l, const void *bytes, size_t n)
+{
+    uint8_t plain[READ_BYTES];
+    ssize_t part = lh_grpc_tls_feed(l->tls, bytes, n, &l->unsent), used = 0;
+
+    if (part == 0) {
+        do {
+            part = lh_grpc_tls_read(l->tls, plain, sizeof(plain), &l->unsent);
+            if (part > 0)
+                used = nghttp2_session_mem_recv(l->session, plain, (size_t)part);
+        } while (part > 0 && used >= 0);
+    }
+    lh_wipe(plain, sizeof(plain));
+    if (part < 0) {
+        note_tls(l);
+        send_unsent(l); /* the alert, if it goes at once */
+    }
+    return part < 0 || used < 0 || lh_buf_check(&l->unsent, NULL) < 0 ? -1 : 0;
+}
+
 /* How much was read; 0: nothing there; -1: the end, or unreadable. */
 static ssize_t read_some(struct lh_grpc_link *l)
 {
     uint8_t bytes[READ_BYTES];
     ssize_t n = recv(l->fd, bytes, sizeof(bytes), MSG_DONTWAIT), used;
 
-    if (n < 0)
-        return errno == EAGAIN || errno == EINTR ? 0 : -1;
-    if (n == 0)
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return 0;
+    if (n <= 0) {
+        note(l, n < 0 ? strerror(errno) : "the server closed the connection");
         return -1;
+    }
+    if (l->tls) {
+        used = take_sealed(l, bytes, (size_t)n);
+        lh_wipe(bytes, (size_t)n);
+        return used < 0 ? -1 : n;
+    }
     used = nghttp2_session_mem_recv(l->session, bytes, (size_t)n);
     lh_wipe(bytes, (size_t)n);
     return used < 0 ? -1 : n;
@@ -201,6 +251,8 @@ int lh_grpc_link_open(struct lh_grpc_link *l, struct lh_loop *loop, int fd,
     rc = lh_poll_set(l->poll, LH_POLL_IN, err);
     if (rc < 0)
         return rc;
+    if (l->tls && lh_grpc_tls_begin(l->tls, &l->unsent) < 0)
+        return lh_err_nomem(err);
     l->events = LH_POLL_IN;
     l->fd = fd;
     return 0;
@@ -216,6 +268,8 @@ void lh_grpc_link_close(struct lh_grpc_link *l)
         close(l->fd);
     l->fd = -1;
     lh_buf_done(&l->unsent);
+    lh_grpc_tls_free(l->tls);
+    l->tls = NULL;
 }
 
 bool lh_grpc_link_is_over(const struct lh_grpc_link *l)

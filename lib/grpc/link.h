@@ -3,7 +3,8 @@
 #define LH_GRPC_LINK_H
 
 /*
- * One HTTP/2 connection: a socket and an nghttp2 session on the loop, the same for both halves.
+ * One HTTP/2 connection: a socket and an nghttp2 session on the loop, the same for both halves. The
+ * socket may be connecting still; with tls the bytes between the two go through it.
  * Bytes that the peer does not take stop the reading too, so that no answers (to pings above all)
  * pile up here. Nothing is torn down from inside: after() and gone() come from the loop, with no
  * frame of nghttp2 below them.
@@ -15,11 +16,16 @@
 #include "leasehold/core/err.h"
 #include "leasehold/core/loop.h"
 
+struct lh_grpc_tls;
+
 struct lh_grpc_link {
     int fd; /* owned */
     struct lh_poll *poll;
     nghttp2_session *session;
     struct lh_buf unsent;
+    struct lh_grpc_tls *tls; /* owned; NULL: plain. Set before _open */
+    const char *peer;        /* borrowed; NULL: `why` stays empty. Set before _open */
+    char why[200];           /* it broke, for people; may be empty */
     int events;
     bool broken;
     /* After bytes were read, or there was room to write; may end the link. */
