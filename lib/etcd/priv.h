@@ -22,21 +22,19 @@ struct lh_etcd_ops {
     void (*free)(struct lh_etcd *e);
 };
 
-/* One running member, as an address. */
+/* One address of a running member. */
 struct lh_etcd_target {
     char *url;     /* as given */
     char *address; /* "127.0.0.1:2379" */
     char *host;    /* what its certificate is checked against */
     bool tls;
+    struct lh_grpc_client *client;
 };
 
 struct lh_etcd_live {
     struct lh_etcd_target targets[LH_ETCD_MAX_URLS];
-    size_t n_targets, current;
-    struct lh_grpc_client *client; /* to targets[current]; NULL: not yet */
-    struct lh_str ca;              /* owned PEM */
-    struct lh_str cert;
-    struct lh_secret *key;
+    size_t n_targets, current; /* current: the one that answered last */
+    bool has_cert;
     unsigned timeout_ms, patience_ms;
 };
 
@@ -65,7 +63,6 @@ struct lh_etcd_about_op {
     struct lh_timer *timer;
     /* Live: one call at a time. */
     struct lh_grpc_client_call *call;
-    unsigned step;
     size_t tried; /* targets */
     /* File: how much of it went into the digest. */
     struct lh_sha256 *sha;
@@ -76,8 +73,8 @@ struct lh_etcd_scan {
     struct lh_etcd_scan *prev, *next;
     struct lh_etcd *e;
     struct lh_etcd_scan_options opts;
-    char *prefix, *range_end; /* prefix: opts', owned; range_end: live */
-    size_t prefix_bytes, range_end_bytes;
+    char *prefix; /* opts', owned */
+    size_t prefix_bytes;
     lh_etcd_scan_fn done;
     void *arg;
     struct lh_etcd_scanned result;
@@ -85,12 +82,14 @@ struct lh_etcd_scan {
     bool calling, doomed; /* inside entry or restarted; cancelled there */
     /* Live. */
     struct lh_grpc_client_call *call;
-    char *next_key; /* where the next page begins, owned */
-    size_t next_key_bytes;
-    unsigned limit;      /* keys a page */
-    lh_ms give_up_at;    /* while retrying; 0: all is well */
-    lh_ms delay;         /* of the next retry */
-    bool keys_only_once; /* the next page is one key whose value is too large to be read */
+    char *next_key, *range_end; /* of the next page, owned */
+    size_t next_key_bytes, range_end_bytes;
+    unsigned limit;   /* keys a page */
+    size_t tried;     /* targets in a row that failed */
+    lh_ms give_up_at; /* while retrying; 0: all is well */
+    lh_ms delay;      /* of the next retry */
+    bool begun;       /* a page came, ever */
+    bool key_alone;   /* the next page is one key whose value is too large to be read */
     /* File. */
     struct lh_bolt_cursor *cursor;
     struct lh_seen *seen;

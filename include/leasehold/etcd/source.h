@@ -28,7 +28,7 @@ struct lh_etcd_entry {
     struct lh_str key;
     struct lh_str value; /* its head, at most max_value bytes; empty with keys_only */
     size_t value_size;   /* of the whole; 0 with keys_only */
-    /* The value was not read: it is larger than one page may be (live 64 MiB, a file 64 MiB).
+    /* The value was not read: it is larger than one page may be (live 16 MiB, a file 64 MiB).
      * value is empty then and value_size is 0. */
     bool unread;
     int64_t create_revision, mod_revision, version, lease;
