@@ -146,6 +146,7 @@ static void answer_status(struct kms_waiter *w)
     struct lh_err why, err = {0};
     bool fatal;
 
+    lh_buf_init(&b, LH_KMSV2_MESSAGE_MAX);
     kms_probe_verdict(s, &why, &fatal);
     if (fatal) {
         kms_fail(w, &why);
@@ -154,7 +155,6 @@ static void answer_status(struct kms_waiter *w)
     if (why.code)
         m.healthz = lh_str(why.msg);
     m.key_id = lh_str(s->keys.current->id);
-    lh_buf_init(&b, LH_KMSV2_MESSAGE_MAX);
     if (lh_kmsv2_put_status(&b, &m, &err) < 0)
         kms_fail(w, &err);
     else

@@ -89,9 +89,9 @@ static int plaintext_of(const lh_json *json, struct lh_secret **out, struct lh_e
     struct lh_str text;
     int rc;
 
+    lh_buf_init(&b, LH_TRANSIT_CIPHERTEXT_MAX);
     if (!lh_json_str(lh_json_path(json, "data", "plaintext", NULL), &text))
         return lh_err_set(err, LH_E_UNAVAILABLE, "the answer holds no plaintext");
-    lh_buf_init(&b, LH_TRANSIT_CIPHERTEXT_MAX);
     rc = lh_base64_decode(text, &b, err);
     return rc < 0 ? rc : lh_secret_copy(b.p, b.n, out, err);
 }
