@@ -5,6 +5,7 @@
 #include "cmd_drain.h"
 #include "cmd_explain.h"
 #include "cmd_inject.h"
+#include "cmd_kms.h"
 #include "cmd_lint.h"
 #include "cmd_policy.h"
 #include "cmd_run.h"
@@ -19,6 +20,7 @@ const struct cli_command cli_commands[] = {
     {"policy", cmd_policy, &cmd_policy_option_set, false},
     {"status", cmd_status, &cmd_status_option_set, false},
     {"drain", cmd_drain, &cmd_drain_option_set, false},
+    {"kms", cmd_kms, &cmd_kms_option_set, false},
     {"explain", cmd_explain, &cmd_explain_option_set, false},
     {"version", cmd_version, &cmd_version_option_set, false},
     {"docs", cmd_docs, &cmd_docs_option_set, true},

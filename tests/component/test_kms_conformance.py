@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`leasehold kms conformance` passes a plugin that is right, and names each fault of one that is not."""
+
+import json
+import os
+import subprocess
+import tempfile
+
+import pytest
+from kmsfake import ACK, CONTINUATION, DATA, PADDED, PING, SETTINGS, FakePlugin, FrameProxy
+
+# fault -> the tests that fail of it
+FAULTS = {
+    "key-id-flips": {"status-stable"},
+    "key-id-mismatch": {"encrypt-key-id"},
+    "key-id-long=0": {"status-fields", "encrypt-key-id"},
+    "key-id-long=1025": {"status-fields", "encrypt-key-id"},
+    "version": {"status-fields"},
+    "unhealthy": {"status-healthy"},
+    "status-fails": {"status-fields", "status-healthy", "status-stable", "encrypt-key-id", "in-time"},
+    "encrypt-fails": {"encrypt-fields", "encrypt-key-id", "round-trip", "in-time"},
+    "ciphertext-empty": {"encrypt-fields", "round-trip", "lengths", "in-time", "cold-start"},
+    "ciphertext-bytes=1025": {"encrypt-fields", "round-trip", "lengths", "in-time", "cold-start"},
+    "annotation-name": {"encrypt-fields"},
+    "annotation-bytes=33000": {"encrypt-fields"},
+    "wrong-plaintext": {"round-trip", "lengths", "cold-start"},
+    "long-is-cut": {"lengths"},
+    "empty-is-wrong": {"lengths"},
+    "any-key-id": {"decrypt-unknown-key-id"},
+    "any-ciphertext": {"decrypt-tampered", "decrypt-truncated"},
+    "any-annotations": {"decrypt-own-annotations", "decrypt-foreign-annotation"},
+    "more-annotations": {"decrypt-foreign-annotation"},
+    "dies-of-garbage": {"malformed"},
+    "garbage-is-fine": {"malformed"},
+    "mode=0666": {"socket-mode"},
+}
+# Faults that make other tests fail as well, since nothing can be had from such a plugin.
+LOOSE = {"key-id-flips", "key-id-mismatch", "ciphertext-empty", "ciphertext-bytes=1025", "annotation-name", "annotation-bytes=33000", "dies-of-garbage"}
+
+
+@pytest.fixture
+def kit(bin_dir):
+    """kit(socket, *options): (exit status, results by id, the last line)."""
+
+    def run(socket, *options):
+        argv = [bin_dir / "leasehold", "kms", "conformance", "--socket", socket, "-o", "json", *options]
+        done = subprocess.run([str(a) for a in argv], capture_output=True, text=True, check=False, timeout=120)
+        results = json.loads(done.stdout)["tests"] if done.stdout else []
+        return done.returncode, {t["id"]: t for t in results}, done.stderr.splitlines()[-1]
+
+    return run
+
+
+def failed(results):
+    return {name for name, t in results.items() if t["result"] == "failed"}
+
+
+@pytest.fixture
+def plugin(bin_dir, tmp_path):
+    """plugin(*faults): a running FakePlugin."""
+    made = []
+
+    def start(*faults):
+        made.append(FakePlugin(bin_dir, tmp_path / f"p{len(made)}", *faults))
+        return made[-1]
+
+    yield start
+    for p in made:
+        p.close()
+
+
+def test_passes_a_plugin_that_is_right(kit, plugin):
+    right = plugin()
+    status, results, last = kit(right.socket, "--rotate", f"kill -HUP {right.process.pid}", "--settle", "20s")
+    assert failed(results) == set()
+    assert status == 0
+    skipped = {"restart"} | (set() if os.geteuid() == 0 else {"peer"})
+    assert {name for name, t in results.items() if t["result"] == "skipped"} == skipped
+    assert last == f"{len(results) - len(skipped)} passed, 0 failed, {len(skipped)} skipped"
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_names_the_fault(kit, plugin, fault):
+    want = FAULTS[fault]
+    status, results, last = kit(plugin(fault).socket, "--timeout", "1s")
+    assert status == 1
+    named = failed(results)
+    if fault in LOOSE:
+        assert want <= named
+    else:
+        assert named == want
+    assert f" {len(named)} failed, " in last
+    for name in named:
+        assert results[name]["detail"] and results[name]["rule"] and results[name]["source"]
+
+
+def test_a_plugin_that_is_too_slow(kit, plugin):
+    status, results, _ = kit(plugin("slow=60").socket, "--timeout", "1s")
+    assert status == 0, failed(results)
+    status, results, _ = kit(plugin("slow=400").socket, "--timeout", "200ms", "--only", "in-time")
+    assert (status, failed(results)) == (1, {"in-time"})
+
+
+def test_a_plugin_that_cannot_take_a_cold_start(kit, plugin):
+    status, results, _ = kit(plugin("slow=20", "fail-parallel=100").socket)
+    assert (status, failed(results)) == (1, {"cold-start"})
+
+
+def test_a_rotation_that_forgets(kit, plugin):
+    p = plugin("forgets")
+    status, results, _ = kit(p.socket, "--rotate", f"kill -HUP {p.process.pid}", "--only", "rotation")
+    assert (status, failed(results)) == (1, {"rotation"})
+    assert "sealed before the rotation" in results["rotation"]["detail"]
+
+
+def test_a_rotation_that_reuses_the_key_id(kit, plugin):
+    p = plugin("reuses")
+    options = ["--rotate", f"kill -HUP {p.process.pid}", "--only", "rotation", "--settle", "2s"]
+    status, results, _ = kit(p.socket, *options)
+    assert status == 1 and "the same" in results["rotation"]["detail"]
+
+
+def test_a_rotation_that_cannot_be_had_is_skipped(kit, plugin):
+    status, results, _ = kit(plugin().socket, "--rotate", "exit 3", "--only", "rotation")
+    assert status == 0 and results["rotation"]["result"] == "skipped" and "status 3" in results["rotation"]["detail"]
+
+
+@pytest.mark.parametrize("faults, want", [((), "passed"), (("forgets",), "failed")])
+def test_a_restart(kit, plugin, tmp_path, faults, want):
+    p = plugin(*faults)
+    # Under forgets the new process has another version: what was sealed is lost with the old one.
+    bump = "echo 7 > '{}';".format(p.folder / "version") if faults else ""
+    again = f"'{p.program}' '{p.socket}' '{p.folder}/version' {' '.join(faults)} >/dev/null 2>&1 & echo $! > '{tmp_path}/pid'"
+    script = f"kill {p.process.pid}; while kill -0 {p.process.pid} 2>/dev/null && [ -d /proc/{p.process.pid}/fd/3 ]; do :; done; {bump} {again}"
+    try:
+        status, results, _ = kit(p.socket, "--restart", script, "--only", "restart", "--settle", "10s")
+    finally:
+        if (tmp_path / "pid").exists():
+            os.kill(int((tmp_path / "pid").read_text()), 9)
+    assert results["restart"]["result"] == want, results
+    assert status == (want == "failed")
+
+
+@pytest.mark.parametrize(
+    "spoil, want",
+    [
+        (lambda up, kind, flags, body: up or kind != SETTINGS or bool(flags & ACK), "settings-first"),
+        (lambda up, kind, flags, body: not (kind == PING and not up), "ping"),
+        (lambda up, kind, flags, body: None if kind == CONTINUATION else True, "split-headers"),
+        (lambda up, kind, flags, body: None if up and kind == DATA and flags & PADDED else True, "padding"),
+        (lambda up, kind, flags, body: None if up and kind == DATA and len(body) == 1 else True, "bytewise"),
+    ],
+    ids=["no-settings", "no-pong", "no-continuation", "no-padding", "no-parts"],
+)
+def test_names_what_is_wrong_with_frames(kit, plugin, tmp_path, spoil, want):
+    proxy = FrameProxy(tmp_path / "proxy.sock", plugin().socket, spoil)
+    try:
+        status, results, _ = kit(proxy.path, "--timeout", "500ms", "--only", want)
+    finally:
+        proxy.close()
+    assert (status, failed(results)) == (1, {want})
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can ask as somebody else")
+def test_a_stranger_that_is_answered(kit, bin_dir):
+    with tempfile.TemporaryDirectory() as folder, FakePlugin(bin_dir, f"{folder}/p", "mode=0666") as p:
+        os.chmod(folder, 0o755)
+        p.folder.chmod(0o755)
+        status, results, _ = kit(p.socket, "--only", "peer")
+        assert (status, failed(results)) == (1, {"peer"})
+
+
+def test_a_folder_that_everybody_may_write(kit, plugin):
+    p = plugin()
+    p.folder.chmod(0o777)
+    status, results, _ = kit(p.socket, "--only", "socket-folder")
+    assert status == 1 and "every account may replace" in results["socket-folder"]["detail"]
+
+
+def test_nobody_there_is_no_verdict(kit, tmp_path):
+    status, results, last = kit(tmp_path / "none.sock")
+    assert (status, results) == (2, {})
+    assert "no plugin answers" in last
+
+
+def test_says_it_to_people(bin_dir, plugin):
+    argv = [bin_dir / "leasehold", "kms", "conformance", "--socket", plugin("version").socket]
+    done = subprocess.run([str(a) for a in argv], capture_output=True, text=True, check=False, timeout=60)
+    lines = done.stdout.splitlines()
+    assert done.returncode == 1 and lines[-1].split(", ")[1] == "1 failed"
+    at = next(i for i, line in enumerate(lines) if line.startswith("failed   status-fields"))
+    assert lines[at + 1].strip().startswith("rule:") and "KEP-3299" in lines[at + 2]
