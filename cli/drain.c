@@ -11,7 +11,7 @@
 enum {
     POLL_MS = 500,
     ASK_MS = 15 * 1000,
-    NOBODY_MS = 5 * 1000, /* a lease that nobody holds is soon taken, by whoever is there */
+    NOBODY_POLLS = 10, /* a lease that nobody holds is soon taken, by whoever is there */
     LEASE_S = 15,
     PAGES_MAX = 1000
 };
@@ -31,6 +31,11 @@ struct drain {
     lh_ms changed_at;
     char told[320];
 };
+
+static lh_ms poll_ms(const struct drain *d)
+{
+    return d->o->poll_ms ? d->o->poll_ms : POLL_MS;
+}
 
 static void on_answer(void *arg, const lh_json *obj, const struct lh_err *err)
 {
@@ -58,7 +63,7 @@ static int ask(struct drain *d, const char *method, const struct lh_kube_resourc
     if (rc < 0)
         return rc;
     while (!d->came && lh_clock_now() < until)
-        lh_loop_turn(d->o->loop, POLL_MS);
+        lh_loop_turn(d->o->loop, (int)poll_ms(d));
     if (d->came)
         return d->failed.code ? -(int)d->failed.code : 0;
     lh_kube_cancel(op);
@@ -157,7 +162,7 @@ static void watch_leader(struct drain *d, const lh_json *lease)
     const char *holder = lh_json_get_z(spec, "holderIdentity");
     const char *renewed = lh_json_get_z(spec, "renewTime");
     int64_t seconds = lh_json_get_int(spec, "leaseDurationSeconds", LEASE_S);
-    lh_ms now = lh_clock_now(), most;
+    lh_ms now = lh_clock_now(), most = NOBODY_POLLS * poll_ms(d);
     char seen[sizeof(d->seen)];
 
     snprintf(d->r->holder, sizeof(d->r->holder), "%s", holder ? holder : "");
@@ -165,7 +170,8 @@ static void watch_leader(struct drain *d, const lh_json *lease)
     if (d->changed_at == 0 || strcmp(seen, d->seen) != 0)
         d->changed_at = now;
     memcpy(d->seen, seen, sizeof(seen));
-    most = *d->r->holder && seconds > 0 && seconds < 3600 ? seconds * 1000 + NOBODY_MS : NOBODY_MS;
+    if (*d->r->holder && seconds > 0 && seconds < 3600)
+        most += seconds * 1000;
     d->r->away = now - d->changed_at > most;
 }
 
@@ -202,9 +208,9 @@ static void await_answer(struct drain *d)
         } else {
             say(d, d->failed.msg);
         }
-        next = lh_clock_now() + POLL_MS;
+        next = lh_clock_now() + poll_ms(d);
         while (!d->r->done && lh_clock_now() < next)
-            lh_loop_turn(d->o->loop, POLL_MS);
+            lh_loop_turn(d->o->loop, (int)poll_ms(d));
     }
 }
 

@@ -17,6 +17,7 @@ struct drain_options {
     const char *namespace_, *lease; /* of the controller */
     enum lh_drain copies;           /* NOT: the drain is taken back */
     int64_t timeout_ms;             /* of the whole wait */
+    unsigned poll_ms;               /* how often the Lease is looked at; 0: 500 */
     /* A line for people whenever there is another; NULL: none. */
     void (*progress)(void *arg, const char *line);
     void *arg;

@@ -37,6 +37,16 @@ def tenant(request, product):
 
 
 @pytest.fixture
+def served(product):
+    """The namespace in which Secret copies are switched on, without projections of other tests: a product.Tenant."""
+    from product import SERVED
+
+    made = product.namespace(SERVED)
+    yield made
+    product.cluster.delete("secretprojections", "-n", SERVED, "--all")
+
+
+@pytest.fixture
 def node(product):
     """The driver on node a: a volumes.Node."""
     from volumes import Node

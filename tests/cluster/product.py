@@ -15,6 +15,8 @@ CHART = ROOT / "charts" / "leasehold"
 IMAGES = ROOT / "build" / "images"
 RELEASE = "leasehold"
 NAMESPACE = "leasehold-system"
+CONTROLLER = "leasehold-controller"
+SERVED = "copies"  # where Secret copies are switched on
 WEBHOOK = "leasehold-webhook"
 STORE = "openbao"
 JWT_MOUNT = "cluster-jwt"
@@ -49,11 +51,14 @@ class Product:
 
     def helm(self, command, *args, chart=CHART):
         """install or upgrade, and wait until all of it is ready."""
-        settings = ["image.pullPolicy=Never", "agent.image.pullPolicy=Never", "node.enabled=true", "clusterName=prod"]
+        settings = ["image.pullPolicy=Never", "agent.image.pullPolicy=Never", "clusterName=prod"]
+        settings.append(f"cluster.namespaces={{{SERVED}}}")
         more = [a for s in settings for a in ("--set", s)]
         return self.cluster.helm(command, RELEASE, chart, "-n", NAMESPACE, *more, *args, "--wait", "--timeout", "120s")
 
     def install(self, *args):
+        # Not applied: what else was said of it stays.
+        self.cluster.kubectl("create", "namespace", SERVED, check=False)
         return self.helm("install", "--create-namespace", *args)
 
     def uninstall(self):
@@ -160,6 +165,22 @@ class Tenant:
     def credential(self, pod):
         """User and password of one generation."""
         return self.read_together(pod, "db/username", "db/password")
+
+    def data(self, secret):
+        """What a Secret holds, or None."""
+        found = self.cluster.kubectl("get", "secret", "-n", self.name, secret, "--ignore-not-found", "-o", "json").stdout
+        if not found:
+            return None
+        return {k: base64.b64decode(v).decode() for k, v in json.loads(found).get("data", {}).items()}
+
+    def wait_data(self, secret, condition, seconds=30):
+        """The Secret's data once condition(data) holds."""
+
+        def whole():
+            found = self.data(secret)
+            return found if found and condition(found) else None
+
+        return self.cluster.wait(f"Secret {secret}", whole, seconds)
 
     def ready(self, pod, seconds=60):
         self.cluster.wait_for(f"pod/{pod}", "condition=Ready", self.name, seconds)

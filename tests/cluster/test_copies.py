@@ -1,50 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Secret copies and restarts by the cluster controller, as Helm installs it for one namespace."""
 
-import base64
-
-import pytest
 from procs import wait_until
-from product import ACCOUNT, NAMESPACE, deployment
+from product import ACCOUNT, CONTROLLER, NAMESPACE, SERVED, deployment
 from provision import put_kv2
-from volumes import projection
+from volumes import copy
 
-CONTROLLER = "leasehold-controller"
 SHOW = "echo started with $PASSWORD; trap 'exit 0' TERM; while :; do sleep 3600 & wait $!; done"
-SERVED = "copies"
-
-
-@pytest.fixture(scope="module")
-def served(product):
-    """The namespace that the controller serves; the release is as before at the end."""
-    tenant = product.namespace(SERVED)
-    product.helm("upgrade", "--set", f"cluster.enabled=true,cluster.namespaces={{{SERVED}}}")
-    yield tenant
-    product.cluster.delete("namespace", SERVED)
-    product.helm("upgrade")
-
-
-def copy(name, path, **spec):
-    """A projection of one item whose Secret has its name."""
-    return projection(path, name, serviceAccountName=ACCOUNT, kubernetesSecret={"name": name}, **spec)
-
-
-def data(tenant, name):
-    """What the Secret holds, or None."""
-    found = tenant.cluster.kubectl("get", "secret", "-n", tenant.name, name, "-o", "name", check=False)
-    if found.returncode != 0:
-        return None
-    return {k: base64.b64decode(v).decode() for k, v in tenant.get("secret", name).get("data", {}).items()}
-
-
-def wait_data(tenant, name, condition, seconds=30):
-    """The Secret's data once condition(data) holds."""
-
-    def whole():
-        found = data(tenant, name)
-        return found if found and condition(found) else None
-
-    return tenant.cluster.wait(f"Secret {name}", whole, seconds)
 
 
 def leader(product):
@@ -58,13 +20,13 @@ def test_copy_is_issued_rotated_and_undone(product, served, database_role):
     manager = product.manager
     path = database_role("copied", "6s", "15s")
     served.create(copy("db", path, overlap="3s"))
-    first = wait_data(served, "db", lambda d: "username" in d)
+    first = served.wait_data("db", lambda d: "username" in d)
     assert manager.pg_login(first["username"], first["password"])
     served.cluster.wait_for("secretprojection/db", "condition=Ready", SERVED, 30)
-    second = wait_data(served, "db", lambda d: d.get("username") != first["username"])
+    second = served.wait_data("db", lambda d: d.get("username") != first["username"])
     assert manager.pg_login(second["username"], second["password"])
     served.cluster.delete("secretprojection", "-n", SERVED, "db")
-    assert data(served, "db") is None
+    assert served.data("db") is None
     wait_until("end of every user", lambda: not [u for u in manager.pg_users() if "-copied-" in u], 15)
     assert manager.bao.leases(path) == []
 
@@ -76,12 +38,12 @@ def test_workload_restarts_when_its_secret_changes(product, served):
     made["spec"]["template"]["spec"]["containers"][0]["env"] = [{"name": "PASSWORD", "valueFrom": used}]
     restart = {"restart": [{"kind": "Deployment", "name": "shop"}]}
     served.create(copy("settings", "kv/app/restarted", refresh={"interval": "10s"}, onChange=restart))
-    wait_data(served, "settings", lambda d: d == {"password": "before"})
+    served.wait_data("settings", lambda d: d == {"password": "before"})
     served.create(made)
     served.cluster.rollout("deployment/shop", SERVED)
     assert "started with before" in served.logs("deployment/shop")
     put_kv2(product.manager.bao, "app/restarted", {"password": "after"})
-    wait_data(served, "settings", lambda d: d == {"password": "after"})
+    served.wait_data("settings", lambda d: d == {"password": "after"})
     served.cluster.wait(
         "the Deployment's restart", lambda: "started with after" in served.logs("deployment/shop"), 90
     )
@@ -92,12 +54,12 @@ def test_workload_restarts_when_its_secret_changes(product, served):
 def test_killed_leader_hands_over(product, served):
     put_kv2(product.manager.bao, "app/led", {"password": "before"})
     served.create(copy("led", "kv/app/led", refresh={"interval": "10s"}))
-    wait_data(served, "led", lambda d: d == {"password": "before"})
+    served.wait_data("led", lambda d: d == {"password": "before"})
     before = leader(product)
     uid = served.get("secret", "led")["metadata"]["uid"]
     product.cluster.delete("pod", "-n", NAMESPACE, before, "--grace-period=0", "--force", wait=False)
     product.cluster.wait("another leader", lambda: leader(product) not in (None, before), 60)
     put_kv2(product.manager.bao, "app/led", {"password": "after"})
-    wait_data(served, "led", lambda d: d == {"password": "after"}, 60)
+    served.wait_data("led", lambda d: d == {"password": "after"}, 60)
     assert served.get("secret", "led")["metadata"]["uid"] == uid
     product.cluster.rollout(f"deployment/{CONTROLLER}", NAMESPACE)

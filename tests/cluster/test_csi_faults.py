@@ -144,11 +144,18 @@ def test_manager_away(product, tenant, node, database_role):
     bao.freeze()
     try:
         tenant.create(mounting("late"))
+        end = time.monotonic() + AWAY_S
         product.cluster.wait("Unreachable", lambda: any("Unreachable" in e for e in tenant.events("late")), AWAY_S)
-        assert tenant.credential("shop") == shop.credential
+
+        def is_over():
+            assert tenant.credential("shop") == shop.credential
+            assert tenant.get("pod", "late")["status"]["phase"] == "Pending"
+            return time.monotonic() > end
+
+        wait_until("the outage's end", is_over, 2 * AWAY_S, 5)
     finally:
         bao.thaw()
-    tenant.ready("late", 180)
+    tenant.ready("late", 240)  # kubelet waits two minutes between two tries by then
     shop.is_intact()
     assert product.manager.pg_login(*tenant.credential("late"))
     assert tenant.requests(shop.mark)["read", shop.path] <= 2, "an answer that was lost is asked for once more"

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """SecretProjections, Pods that mount them, and the DaemonSet that fills the volumes."""
 
-from product import NAMESPACE, SECRETS, STORE, application, pod
+from product import ACCOUNT, NAMESPACE, SECRETS, STORE, application, pod
 
 DRIVER = "csi.leasehold.dev"
 DAEMONSET = "leasehold-node"
@@ -20,6 +20,11 @@ def projection(path, name="db", **spec):
             **spec,
         },
     }
+
+
+def copy(name, path, **spec):
+    """A projection of one item whose Secret has its name."""
+    return projection(path, name, serviceAccountName=ACCOUNT, kubernetesSecret={"name": name}, **spec)
 
 
 def mounting(name, projection="db", *, attributes=None, read_only=True, group=GROUP, script=None):

@@ -28,6 +28,7 @@ EVERYWHERE = [
 ]
 OWN = [
     rule(["leases"], ["get", "patch", "update"], groups=["coordination.k8s.io"], names=[ACCOUNT]),
+    rule(["leases"], ["create"], groups=["coordination.k8s.io"]),
     rule(["secrets"], ["get", "list", "patch", "update", "watch"], names=[LEDGER]),
 ]
 COPIES = [

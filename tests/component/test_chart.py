@@ -163,24 +163,56 @@ def test_server_writes_no_defaults(apiserver, place):
 # -- roles and policies
 
 
+def rendered(*settings):
+    helm = subprocess.run([ROOT / "tests/tools/path", "helm"], capture_output=True, text=True, check=True)
+    argv = [f"{helm.stdout.strip()}/helm", "template", "leasehold", ROOT / "charts/leasehold", "-n", "leasehold-system"]
+    more = [a for s in settings for a in ("--set", s)]
+    return subprocess.run(
+        [*argv, "--kube-version", "1.36.0", *more], capture_output=True, text=True, check=True
+    ).stdout
+
+
+def rights(apiserver, text):
+    """(role, resource, names, verbs) of each rule."""
+    documents = text.split("\n---\n")
+    roles = [d for d in documents if "\nkind: ClusterRole\n" in d or "\nkind: Role\n" in d]
+    text = "\n---\n".join(roles)
+    parsed = apiserver.kubectl("create", "--dry-run=client", "--validate=false", "-f", "-", "-o", "json", input=text)
+    rest, found = parsed.stdout.strip(), []
+    while rest:
+        role, end = json.JSONDecoder().raw_decode(rest)
+        rest = rest[end:].lstrip()
+        for r in role.get("rules") or []:
+            names = tuple(r.get("resourceNames", []))
+            found += [(role["metadata"]["name"], what, names, set(r["verbs"])) for what in r.get("resources", [])]
+    return found
+
+
+def test_copies_that_are_off_have_no_rights(apiserver):
+    """By default the controller is there, for stores and Pods, and may read no Secret but its ledger."""
+    ours = [r for r in rights(apiserver, rendered()) if r[0].startswith("leasehold-controller")]
+    assert ours
+    assert [r[1:3] for r in ours if r[1] == "secrets"] == [("secrets", ("leasehold-controller-ledger",))]
+    assert not [r for r in ours if r[1] in ("serviceaccounts/token", "deployments", "poddisruptionbudgets")]
+    assert not [r for r in ours if r[1] == "secretprojections" and r[3] - {"get", "list", "watch"}]
+    assert [r[3] for r in ours if r[1] == "leases" and not r[2]] == [{"create"}]
+
+
+def test_what_is_off_is_not_there(apiserver):
+    off = rendered("cluster.enabled=false", "node.enabled=false")
+    roles = {r[0] for r in rights(apiserver, off)}
+    assert "leasehold-webhook" in roles
+    assert "leasehold-controller" not in off and "leasehold-node" not in off
+
+
 @pytest.fixture(scope="module")
 def installed(apiserver):
     """The chart with copies on in one namespace, and a Pod on each of two nodes."""
-    helm = subprocess.run([ROOT / "tests/tools/path", "helm"], capture_output=True, text=True, check=True)
-    settings = "crds.install=false,node.enabled=true,cluster.enabled=true,cluster.namespaces={copies}"
-    rendered = subprocess.run(
-        [
-            *(f"{helm.stdout.strip()}/helm", "template", "leasehold", ROOT / "charts/leasehold"),
-            *("-n", "leasehold-system", "--kube-version", "1.36.0", "--set", settings),
-        ],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    made = rendered("crds.install=false", "cluster.namespaces={copies}")
     for name in ("leasehold-system", "copies", "pods"):
         apiserver.namespace(name)
     # Nobody answers the webhook here.
-    apiserver.apply(rendered.stdout)
+    apiserver.apply(made)
     for kind in ("mutatingwebhookconfiguration", "validatingwebhookconfiguration"):
         apiserver.kubectl("delete", kind, "leasehold-webhook")
     for name in ("a", "b"):
@@ -193,7 +225,7 @@ def installed(apiserver):
     wait_until("policy of tokens", lambda: token(apiserver, "copies", "other", 600)[0] == 422, 20)
     yield apiserver
     # The policies would meet whoever else calls himself leasehold-controller on this API server.
-    apiserver.kubectl("delete", "--ignore-not-found", "-f", "-", input=rendered.stdout)
+    apiserver.kubectl("delete", "--ignore-not-found", "-f", "-", input=made)
     wait_until("end of the policy", lambda: token(apiserver, "copies", "other", 600)[0] != 422, 20)
 
 

@@ -176,6 +176,16 @@ def test_what_cannot_be_undone_is_named(controller, apiserver, manager, ns, drai
         manager.bao.api("POST", "auth/token/revoke-accessor", {"accessor": accessor})
 
 
+def test_deleted_lease_is_made_again(controller, apiserver, ns, drain):
+    """Whoever deletes it takes a drain back, too."""
+    assert drain()[0] == 0
+    apiserver.call("DELETE", LEASE)
+    wait_until("another Lease", lambda: apiserver.get(LEASE), 20)
+    controller.wait_active()
+    apiserver.apply(projection("plain", "kv/app/s1", ns))
+    controller.wait_condition("plain", ns, "True", "Fresh")
+
+
 def test_usage_and_rights(bin_dir, apiserver):
     apiserver.account(SYSTEM, "nobody", [])
     base = [bin_dir / "leasehold", "drain", "--kubeconfig", apiserver.kubeconfig(SYSTEM, "nobody")]
