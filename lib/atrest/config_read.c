@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <stdarg.h>
 #include <stdio.h>
 
 #include "config_priv.h"
@@ -19,6 +20,16 @@ struct reader {
     struct lh_vec *findings;
     struct lh_err *err;
 };
+
+/* A place in the document; one too deep for out is cut. */
+static void __attribute__((format(printf, 2, 3))) put_path(char out[PATH], const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(out, PATH, fmt, ap);
+    va_end(ap);
+}
 
 /* What an API server refuses. */
 #define REFUSE(r, id, where, ...)                                                                  \
@@ -54,7 +65,7 @@ static int text_of(struct reader *r, const lh_json *obj, const char *field, cons
 
     if (!v)
         return 0;
-    snprintf(path, sizeof(path), "%s.%s", where, field);
+    put_path(path, "%s.%s", where, field);
     if (!lh_json_str(v, &s) || memchr(s.p, '\0', s.n))
         return REFUSE(r, "BadField", path, "is not text");
     if (s.n > 4096)
@@ -76,7 +87,7 @@ static int read_secret(struct reader *r, enum lh_atrest_scheme scheme, const lh_
     struct lh_str text;
     char path[PATH];
 
-    snprintf(path, sizeof(path), "%s.secret", where);
+    put_path(path, "%s.secret", where);
     lh_buf_init(&bytes, 4096);
     if (!lh_json_str(lh_json_get(obj, "secret"), &text) || text.n == 0)
         return REFUSE(r, "KeyMissing", path, "is not there");
@@ -132,7 +143,7 @@ static int read_local(struct reader *r, struct lh_atrest_provider *p, const lh_j
     if (rc == 0 && (lh_json_type(keys) != LH_JSON_ARRAY || lh_json_len(keys) == 0))
         return REFUSE(r, "NoKeys", where, "has no keys");
     for (size_t i = 0; rc == 0 && i < lh_json_len(keys); i++) {
-        snprintf(path, sizeof(path), "%s.keys[%zu]", where, i);
+        put_path(path, "%s.keys[%zu]", where, i);
         rc = read_key(r, p, lh_json_at(keys, i), path);
     }
     return rc;
@@ -247,7 +258,7 @@ static int read_provider(struct reader *r, struct lh_atrest_rule *rule, const lh
                       "is not exactly one of kms, secretbox, aesgcm, aescbc, identity");
     lh_vec_init(&p.keys, sizeof(struct lh_atrest_key));
     p.scheme = kind->scheme;
-    snprintf(path, sizeof(path), "%s.%s", where, kind->name);
+    put_path(path, "%s.%s", where, kind->name);
     if (kind->read)
         rc = kind->read(r, &p, lh_json_get(obj, kind->name), path);
     if (rc == 0 && !lh_vec_push(&rule->providers, &p))
@@ -299,11 +310,11 @@ static int read_lists(struct reader *r, struct lh_atrest_rule *rule, const lh_js
     if (rc == 0 && (lh_json_type(providers) != LH_JSON_ARRAY || lh_json_len(providers) == 0))
         rc = REFUSE(r, "NoProviders", where, "names no providers");
     for (size_t i = 0; rc == 0 && i < lh_json_len(resources); i++) {
-        snprintf(path, sizeof(path), "%s.resources[%zu]", where, i);
+        put_path(path, "%s.resources[%zu]", where, i);
         rc = read_resource(r, rule, lh_json_at(resources, i), path);
     }
     for (size_t i = 0; rc == 0 && i < lh_json_len(providers); i++) {
-        snprintf(path, sizeof(path), "%s.providers[%zu]", where, i);
+        put_path(path, "%s.providers[%zu]", where, i);
         rc = read_provider(r, rule, lh_json_at(providers, i), path);
     }
     return rc;
@@ -318,7 +329,7 @@ static int read_rule(struct reader *r, struct lh_atrest_config *c, const lh_json
 
     lh_vec_init(&rule.resources, sizeof(char *));
     lh_vec_init(&rule.providers, sizeof(struct lh_atrest_provider));
-    snprintf(where, sizeof(where), "resources[%zu]", i);
+    put_path(where, "resources[%zu]", i);
     rc = only_known(r, obj, where, known);
     if (rc == 0)
         rc = read_lists(r, &rule, obj, where);
