@@ -176,6 +176,26 @@ def test_what_cannot_be_undone_is_named(controller, apiserver, manager, ns, drai
         manager.bao.api("POST", "auth/token/revoke-accessor", {"accessor": accessor})
 
 
+def test_leader_killed_while_it_drains(controller, apiserver, manager, ns, drain):
+    """The next one has read of the drain before it takes anything on, and ends what the first left."""
+    role = two_copies(controller, apiserver, manager, ns)
+    names = [f"more-{i}" for i in range(6)]
+    apiserver.apply(*(projection(n, f"database/creds/{role}", ns) for n in names))
+    for name in names:
+        controller.wait_condition(name, ns, "True")
+    assert len(users_of(manager, role)) == 7
+    mark = manager.bao.audit_mark()
+    apiserver.merge(LEASE, {"metadata": {"annotations": {"leasehold.dev/drain": "Keep"}}})
+    wait_until("the first user gone", lambda: len(users_of(manager, role)) < 7, 20, 0.02)
+    controller.kill()
+    controller.start().wait_active()
+    status, said, told = drain()
+    assert status == 0, f"{said} {told} {controller.tail()}"
+    assert not users_of(manager, role) and tokens(apiserver) == []
+    assert all("finalizers" not in controller.projection(n, ns)["metadata"] for n in ["db", *names])
+    assert not manager.bao.requests(mark)["read", f"database/creds/{role}"]
+
+
 def test_deleted_lease_is_made_again(controller, apiserver, ns, drain):
     """Whoever deletes it takes a drain back, too."""
     assert drain()[0] == 0
