@@ -1,13 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """`leasehold kms conformance` passes a plugin that is right, and names each fault of one that is not."""
 
+import contextlib
 import json
 import os
+import shlex
+import signal
 import subprocess
 import tempfile
 
 import pytest
 from kmsfake import ACK, CONTINUATION, DATA, PADDED, PING, SETTINGS, FakePlugin, FrameProxy
+from kmsplugin import Plugin
+from openbao import OpenBao, find_program
+from procs import Work, wait_until
 
 # fault -> the tests that fail of it
 FAULTS = {
@@ -130,8 +136,8 @@ def test_a_restart(kit, plugin, tmp_path, faults, want):
     p = plugin(*faults)
     # Under forgets the new process has another version: what was sealed is lost with the old one.
     bump = "echo 7 > '{}';".format(p.folder / "version") if faults else ""
-    again = f"'{p.program}' '{p.socket}' '{p.folder}/version' {' '.join(faults)} >/dev/null 2>&1 & echo $! > '{tmp_path}/pid'"
-    script = f"kill {p.process.pid}; while kill -0 {p.process.pid} 2>/dev/null && [ -d /proc/{p.process.pid}/fd/3 ]; do :; done; {bump} {again}"
+    again = shlex.join([str(p.program), str(p.socket), str(p.folder / "version"), *faults])
+    script = f"kill {p.process.pid}\n{bump}\n{again} >/dev/null 2>&1 &\necho $! >{tmp_path}/pid"
     try:
         status, results, _ = kit(p.socket, "--restart", script, "--only", "restart", "--settle", "10s")
     finally:
@@ -190,3 +196,46 @@ def test_says_it_to_people(bin_dir, plugin):
     assert done.returncode == 1 and lines[-1].split(", ")[1] == "1 failed"
     at = next(i for i, line in enumerate(lines) if line.startswith("failed   status-fields"))
     assert lines[at + 1].strip().startswith("rule:") and "KEP-3299" in lines[at + 2]
+
+
+@pytest.fixture(scope="module")
+def bao():
+    work = Work()
+    try:
+        yield OpenBao(work).start()
+    finally:
+        work.end()
+
+
+def test_passes_leasehold_kms_on_transit_rotated_and_restarted(kit, bin_dir, tmp_path, bao):
+    quick = ("--probe-interval", "1s", "--settle-delay", "1s", "--settle-observations", "2")
+    ours = Plugin.on_transit(bin_dir / "leasehold-kms", tmp_path, bao, "transit", "conformance", *quick)
+    control, worker = tmp_path / "control.sock", tmp_path / "worker"
+    listen = ("--from-holder", str(control))
+    rotate, restart = tmp_path / "rotate", tmp_path / "restart"
+    command = shlex.join([str(find_program()), "write", "-f", "transit/keys/conformance/rotate"])
+    rotate.write_text(
+        f"export BAO_ADDR={bao.address()} BAO_CACERT={bao.ca} BAO_TOKEN=$(cat {bao.root_token_file})\n{command}\n"
+    )
+    # The holder keeps the socket, so that the next worker may start before this one has ended; two workers cannot share
+    # the metrics port, which ends argv.
+    restart.write_text(
+        f"kill $(cat {worker})\n{shlex.join(ours.argv(*listen)[:-2])} </dev/null >/dev/null 2>&1 &\necho $! >{worker}\n"
+    )
+    holding = [str(bin_dir / "leasehold-kms"), "--hold", "--listen", str(ours.socket), "--control", str(control)]
+    holder = subprocess.Popen(holding, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        wait_until("holder", control.exists, 10)
+        ours.start(*listen)
+        worker.write_text(str(ours.process.pid))
+        status, results, last = kit(
+            ours.socket, "--rotate", f"sh {rotate}", "--restart", f"sh {restart}", "--settle", "60s"
+        )
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(worker.read_text()), signal.SIGKILL)
+        ours.close()
+        holder.kill()
+        holder.wait()
+    assert failed(results) == set(), results
+    assert (status, last) == (0, f"{len(results)} passed, 0 failed, 0 skipped")

@@ -56,15 +56,17 @@ def rule(resources, verbs, groups=None, names=None):
 class ApiServer:
     """Ends with this process at the latest. Administrators are in system:masters; everybody else meets RBAC."""
 
-    def __init__(self, folder=None, *, crds=True, controllers=(), audit=False, flags=(), pin=None):
+    def __init__(self, folder=None, *, crds=True, controllers=(), audit=False, flags=(), pin=None, beside=None):
         """controllers: of kube-controller-manager, see CONTROLLERS. audit: requests() counts those of ServiceAccounts.
-        flags: more for kube-apiserver. pin: list of cores for all of it."""
+        flags: more for kube-apiserver. pin: list of cores for all of it. beside: a started one whose etcd this one shares
+        and does not end."""
         self.work = Work(folder)
         self.folder = self.work.path
         self._kube = tool("kube")
         self._pin = ["taskset", "-c", ",".join(str(c) for c in pin)] if pin else []
         self._controllers, self._flags, self._crds = controllers, flags, crds
         self._audit = self.folder / "audit.log" if audit else None
+        self._beside = beside
         self._etcd_ports = self._port = None
         self._local = threading.local()
 
@@ -75,7 +77,7 @@ class ApiServer:
         try:
             if self._port is None:
                 self._prepare()
-            if not self.alive("etcd"):
+            if not self._beside and not self.alive("etcd"):
                 self._start_etcd()
             if not self.alive("apiserver"):
                 self._start_apiserver()
@@ -138,6 +140,10 @@ class ApiServer:
     @property
     def url(self):
         return f"https://127.0.0.1:{self._port}"
+
+    @property
+    def etcd_url(self):
+        return f"http://127.0.0.1:{self._etcd_ports[0]}"
 
     @property
     def ca(self):
@@ -334,6 +340,8 @@ class ApiServer:
         openssl("genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-out", key)
         (self.folder / "sa.pub").write_bytes(openssl("pkey", "-in", key, "-pubout"))
         self._port, *self._etcd_ports = free_ports(3)
+        if self._beside:
+            self._etcd_ports = self._beside._etcd_ports
         user = {"client-certificate": str(self._admin[0]), "client-key": str(self._admin[1])}
         self._write_kubeconfig(self.admin_kubeconfig, user, "default")
 
