@@ -12,6 +12,8 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+static volatile unsigned char key_bytes;
+
 static uint64_t walk(const struct lh_bolt *b, const char *bucket, uint64_t *bytes)
 {
     struct lh_bolt_faults faults = {0};
@@ -23,10 +25,9 @@ static uint64_t walk(const struct lh_bolt *b, const char *bucket, uint64_t *byte
         return 0;
     while (lh_bolt_cursor_prev(c, &item, NULL) > 0) {
         struct lh_etcd_entry e;
-        volatile unsigned char sum = 0;
 
         for (size_t i = 0; i < item.key.n; i++) /* all of it may be read */
-            sum ^= (unsigned char)item.key.p[i];
+            key_bytes ^= (unsigned char)item.key.p[i];
         if (lh_etcd_entry_parse(item.value, &e))
             assert(e.key.n + e.value.n <= item.value.n);
         *bytes += item.value.n;
