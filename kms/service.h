@@ -7,7 +7,7 @@
  * advertises, Decrypt from the cache or once for all who ask for the same. Every call is answered
  * before the API server gives up, with a text that names the cause.
  *
- * What Status says (docs/decisions/006): "ok" while the key was confirmed in the last three
+ * What Status says (docs/decisions/008): "ok" while the key was confirmed in the last three
  * minutes; then a text with the last key_id, under which the API server goes on writing; an error,
  * which stops writes after three minutes, only where writing on would lose data: the key is
  * deleted, was made again, or went back.
