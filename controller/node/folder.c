@@ -14,8 +14,18 @@ static int gate_publish(struct lh_sink *self, const struct lh_rendered_set *set,
 {
     struct volume *v = of_gate(self);
 
-    return v->folder ? v->folder->publish(v->folder, set, changed, err)
-                     : lh_err_set(err, LH_E_UNAVAILABLE, "the volume is not mounted");
+    if (!v->folder)
+        return lh_err_set(err, LH_E_UNAVAILABLE, "the volume is not mounted");
+    v->folder->before = self->before;
+    v->folder->before_arg = self->before_arg;
+    return v->folder->publish(v->folder, set, changed, err);
+}
+
+static const char *gate_shown(struct lh_sink *self)
+{
+    struct volume *v = of_gate(self);
+
+    return v->folder ? v->folder->shown(v->folder) : "";
 }
 
 static bool gate_has(struct lh_sink *self, const char *path)
@@ -39,8 +49,11 @@ static bool gate_sweep(struct lh_sink *self)
     return !v->folder || v->folder->sweep(v->folder);
 }
 
-const struct lh_sink folder_gate = {
-    .publish = gate_publish, .has = gate_has, .clear = gate_clear, .sweep = gate_sweep};
+const struct lh_sink folder_gate = {.publish = gate_publish,
+                                    .has = gate_has,
+                                    .shown = gate_shown,
+                                    .clear = gate_clear,
+                                    .sweep = gate_sweep};
 
 int folder_attach(struct volume *v, int dir, struct lh_err *err)
 {

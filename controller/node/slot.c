@@ -95,7 +95,7 @@ static int make_identity(struct volume_slot *s, struct lh_err *err)
     return rc;
 }
 
-int slot_start(struct volume *v, unsigned i, struct lh_err *err)
+int slot_start(struct volume *v, unsigned i, bool held, struct lh_err *err)
 {
     struct volume_slot *s = &v->slot[i];
     char dir[2] = {s->dir, '\0'};
@@ -108,7 +108,7 @@ int slot_start(struct volume *v, unsigned i, struct lh_err *err)
                                   .state_path = dir,
                                   .state_at = v->state,
                                   .state_key = v->pod_uid,
-                                  .hold = v->folder == NULL,
+                                  .hold = held || v->folder == NULL,
                                   .parallel = PARALLEL,
                                   .complete = on_complete,
                                   .ready = on_ready,

@@ -196,7 +196,7 @@ static int take_spec(struct volume *v, unsigned i, struct node_spec *s, struct l
     slot->store = LH_TAKE_PTR(s->store);
     slot->projection = LH_TAKE_PTR(s->projection);
     slot->namespace_labels = LH_TAKE_PTR(s->namespace_labels);
-    rc = slot_start(v, i, err);
+    rc = slot_start(v, i, false, err);
     if (rc < 0)
         slot_clear(slot);
     return rc;
@@ -531,14 +531,12 @@ int volume_resume(struct node_set *s, const char *id, const lh_json *record, int
         rc = rc < 0 ? rc : -LH_E_OS;
     for (unsigned i = 0; i < 2 && rc == 0; i++) {
         if (v->slot[i].store)
-            rc = slot_start(v, i, err);
+            rc = slot_start(v, i, i == 1, err); /* 1 was replaced, and lives out its overlap */
     }
     if (rc < 0) {
         volume_free(v);
         return lh_err_wrap(err, rc, "volume %s is not resumed", id);
     }
-    if (v->slot[1].engine)
-        lh_engine_hold(v->slot[1].engine);
     v->leaving = !v->published || dir < 0;
     v->edited = !v->leaving;
     *out = v;

@@ -90,8 +90,8 @@ int folder_attach(struct volume *v, int dir, struct lh_err *err);
 void folder_detach(struct volume *v);
 
 /* slot.c */
-int slot_start(struct volume *v, unsigned i,
-               struct lh_err *err); /* store, projection, labels set */
+/* Store, projection and labels are set. held: the files are the other slot's by now. */
+int slot_start(struct volume *v, unsigned i, bool held, struct lh_err *err);
 void slot_end(struct volume_slot *s, bool revoke);
 void slot_clear(struct volume_slot *s); /* frees all */
 

@@ -66,8 +66,9 @@ int items_new(struct lh_engine *e, struct lh_err *err);
 void items_free(struct lh_engine *e);
 /* The session's values callback. */
 int items_take(void *arg, struct lh_grant *g, const struct lh_prov_read *r, struct lh_err *err);
-/* The paths and modes of all items of a grant, as text, and back. */
-int items_note(struct lh_engine *e, struct lh_grant *g, struct lh_err *err);
+/* The paths and modes of all items of every grant, and the sets of the sink that they are in, as
+ * notes: of what is published, and, with next, the set that is about to be, of what is pending. */
+int items_note(struct lh_engine *e, const char *next, struct lh_err *err);
 bool items_resume(void *arg, struct lh_grant *g, const char *note);
 
 /* output.c: from what is rendered to what is published */

@@ -148,28 +148,77 @@ int items_take(void *arg, struct lh_grant *g, const struct lh_prov_read *r, stru
     return rc;
 }
 
-/* Per item: "shape count" and per file " mode length:path". */
-int items_note(struct lh_engine *e, struct lh_grant *g, struct lh_err *err)
+static const char *set_name(const struct lh_engine *e)
+{
+    return e->sink->shown ? e->sink->shown(e->sink) : "";
+}
+
+static void put_item(struct lh_buf *b, const struct item *it, const struct lh_rendered_set *set)
+{
+    lh_buf_printf(b, "%016llx %zu", (unsigned long long)it->shape, set->n);
+    for (size_t k = 0; k < set->n; k++)
+        lh_buf_printf(b, " %o %zu:%s", (unsigned)set->v[k].mode, strlen(set->v[k].path),
+                      set->v[k].path);
+    lh_buf_put_c(b, '\n');
+}
+
+/* A line of the sets that it is true of, each in angle brackets; per item "shape count" and per
+ * file " mode length:path". NULL where there is nothing to go on from: what was taken away for its
+ * age is to be had again. */
+static int note_of(struct lh_engine *e, const struct lh_grant *g, bool pending, const char *sets[2],
+                   char **out, struct lh_err *err)
 {
     lh_auto_buf struct lh_buf b;
-    lh_auto_free char *text = NULL;
     size_t n;
-    int rc;
 
     lh_buf_init(&b, NOTE_MAX);
+    for (size_t i = 0; i < 2; i++) {
+        if (sets[i])
+            lh_buf_printf(&b, "<%s>", sets[i]);
+    }
+    lh_buf_put_c(&b, '\n');
     for (size_t i = 0; i < e->n_items; i++) {
         const struct item *it = &e->items[i];
 
         if (it->grant != g)
             continue;
-        lh_buf_printf(&b, "%016llx %zu", (unsigned long long)it->shape, it->shown.n);
-        for (size_t k = 0; k < it->shown.n; k++)
-            lh_buf_printf(&b, " %o %zu:%s", (unsigned)it->shown.v[k].mode,
-                          strlen(it->shown.v[k].path), it->shown.v[k].path);
-        lh_buf_put_c(&b, '\n');
+        if (it->removed)
+            return 0;
+        put_item(&b, it, pending ? &it->pending : &it->shown);
     }
-    rc = lh_buf_finish(&b, &text, &n, err);
-    return rc < 0 ? rc : lh_grant_set_note(g, text, err);
+    return lh_buf_finish(&b, out, &n, err);
+}
+
+static bool is_pending(const struct lh_engine *e, const struct lh_grant *g)
+{
+    for (size_t i = 0; i < e->n_items; i++) {
+        if (e->items[i].grant == g && e->items[i].has_pending)
+            return true;
+    }
+    return false;
+}
+
+static int note_grant(struct lh_engine *e, struct lh_grant *g, const char *next, struct lh_err *err)
+{
+    bool pending = next && is_pending(e, g);
+    const char *now[] = {set_name(e), pending ? NULL : next}, *then[] = {next, NULL};
+    lh_auto_free char *note = NULL, *next_note = NULL;
+    int rc = note_of(e, g, false, now, &note, err);
+
+    if (rc == 0)
+        rc = lh_grant_set_note(g, note, err);
+    if (rc == 0 && pending)
+        rc = note_of(e, g, true, then, &next_note, err);
+    return rc < 0 || !pending ? rc : lh_grant_set_next_note(g, next_note, err);
+}
+
+int items_note(struct lh_engine *e, const char *next, struct lh_err *err)
+{
+    int rc = 0;
+
+    for (size_t i = 0; i < lh_session_grants(e->session) && rc == 0; i++)
+        rc = note_grant(e, lh_session_grant(e->session, i), next, err);
+    return rc;
 }
 
 static int add_shown(struct lh_rendered_set *set, struct lh_str path, mode_t mode)
@@ -218,10 +267,24 @@ static bool scan_item(const struct item *it, const char **p, struct lh_rendered_
     return true;
 }
 
+/* The note's first line, past which *note is left. Held, the files are another engine's by now. */
+static bool scan_sets(const struct lh_engine *e, const char **note)
+{
+    const char *end = strchr(*note, '\n');
+    lh_auto_free char *want = lh_asprintf("<%s>", set_name(e));
+    struct lh_str line;
+
+    if (!want || !end)
+        return false;
+    line = (struct lh_str){*note, (size_t)(end - *note)};
+    *note = end + 1;
+    return e->held || memmem(line.p, line.n, want, strlen(want)) != NULL;
+}
+
 bool items_resume(void *arg, struct lh_grant *g, const char *note)
 {
     struct lh_engine *e = arg;
-    bool good = note != NULL;
+    bool good = note != NULL && scan_sets(e, &note);
 
     for (size_t i = 0; i < e->n_items; i++) {
         struct item *it = &e->items[i];

@@ -50,15 +50,20 @@ static void settle(struct lh_engine *e)
     }
 }
 
-static void note_files(struct lh_engine *e)
+/* Without a note a grant is not resumed after a restart but issued again: said, not fatal. */
+static void note_files(struct lh_engine *e, const char *next)
 {
     struct lh_err err;
 
-    /* Without a note the grant is not resumed after a restart but issued again: said, not fatal. */
-    for (size_t i = 0; i < lh_session_grants(e->session); i++) {
-        if (e->state_dir >= 0 && items_note(e, lh_session_grant(e->session, i), &err) < 0)
-            engine_failed(e, &err);
-    }
+    if (e->state_dir >= 0 && items_note(e, next, &err) < 0)
+        engine_failed(e, &err);
+}
+
+/* All that a restart needs is on record before anybody sees the files. */
+static void before_swap(void *arg, const char *next)
+{
+    note_files(arg, next);
+    state_save(arg);
 }
 
 static void published(struct lh_engine *e, bool changed)
@@ -70,7 +75,7 @@ static void published(struct lh_engine *e, bool changed)
     e->dirty = false;
     e->ready = true;
     settle(e);
-    note_files(e);
+    note_files(e, NULL);
     if (changed || first) {
         e->published_at = lh_clock_now();
         e->published_wall_ms = lh_clock_wall_ms();
@@ -128,7 +133,10 @@ static int publish(struct lh_engine *e, bool *changed, struct lh_err *err)
         rc = e->sink->clear(e->sink, err);
         *changed = true;
     } else if (rc == 0) {
+        e->sink->before = before_swap;
+        e->sink->before_arg = e;
         rc = e->sink->publish(e->sink, &set, changed, err);
+        e->sink->before = NULL;
     }
     lh_free(set.v);
     return rc;

@@ -57,6 +57,7 @@ static int folder_publish(struct lh_sink *self, const struct lh_rendered_set *se
                                  .mode = r->mode,
                                  .bytes = {lh_secret_expose_const(bytes), lh_secret_len(bytes)}};
     }
+    lh_publisher_before_swap(f->publisher, self->before, self->before_arg);
     if (rc == 0)
         rc = lh_publish(f->publisher, files, set->n, changed, err);
     for (size_t i = 0; kept && i < set->n; i++)
@@ -64,6 +65,11 @@ static int folder_publish(struct lh_sink *self, const struct lh_rendered_set *se
     lh_free(kept);
     lh_free(files);
     return rc;
+}
+
+static const char *folder_shown(struct lh_sink *self)
+{
+    return lh_publisher_generation(((struct folder *)self)->publisher);
 }
 
 static int folder_clear(struct lh_sink *self, struct lh_err *err)
@@ -100,6 +106,7 @@ static int folder_new(int dir, gid_t gid, struct lh_sink **out, struct lh_err *e
     }
     f->base = (struct lh_sink){.publish = folder_publish,
                                .has = folder_has,
+                               .shown = folder_shown,
                                .clear = folder_clear,
                                .sweep = folder_sweep,
                                .free = folder_free};

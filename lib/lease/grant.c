@@ -36,6 +36,7 @@ void grant_free(struct lh_grant *g)
     lh_json_unref(g->params);
     lh_free(g->path);
     lh_free(g->note);
+    lh_free(g->next_note);
     lh_free(g->version);
     lh_free(g);
 }
@@ -306,6 +307,8 @@ void grant_published(struct lh_grant *g, lh_ms now)
     struct lh_session *s = g->s;
     struct lease *old = &g->published;
 
+    lh_free(g->next_note);
+    g->next_note = NULL;
     if (!g->pending)
         return;
     g->pending = false;
@@ -328,16 +331,26 @@ void grant_wake(struct lh_grant *g, lh_ms at)
     g->not_before = at;
 }
 
-int lh_grant_set_note(struct lh_grant *g, const char *note, struct lh_err *err)
+static int set_note(struct lh_grant *g, char **to, const char *note, struct lh_err *err)
 {
     char *copy = note ? lh_strdup(note) : NULL;
 
     if (note && !copy)
         return lh_err_nomem(err);
-    lh_free(g->note);
-    g->note = copy;
+    lh_free(*to);
+    *to = copy;
     session_dirty(g->s);
     return 0;
+}
+
+int lh_grant_set_note(struct lh_grant *g, const char *note, struct lh_err *err)
+{
+    return set_note(g, &g->note, note, err);
+}
+
+int lh_grant_set_next_note(struct lh_grant *g, const char *note, struct lh_err *err)
+{
+    return set_note(g, &g->next_note, note, err);
 }
 
 void *lh_grant_user(const struct lh_grant *g)

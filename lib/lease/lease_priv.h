@@ -52,7 +52,7 @@ struct lease {
 
 struct lh_grant {
     struct lh_session *s;
-    char *path, *note, *version;
+    char *path, *note, *next_note, *version;
     lh_json *params;
     int64_t item_version, refresh_ms, overlap_ms;
     bool optional;

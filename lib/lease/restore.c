@@ -30,49 +30,67 @@ static int save_token(struct lh_state *st, const struct token *t, lh_ms revoke_a
                           err);
 }
 
-static int save_lease(struct lh_state *st, const struct lease *l, lh_ms revoke_at,
-                      struct lh_err *err)
+/* The new entry; NULL: err is set. */
+static struct lh_state_lease *save_lease(struct lh_state *st, const struct lease *l,
+                                         lh_ms revoke_at, struct lh_err *err)
 {
     struct lh_state_lease *o = lh_state_add_lease(st);
     bool nomem = false;
 
-    if (!o)
-        return lh_err_nomem(err);
+    if (!o) {
+        lh_err_nomem(err);
+        return NULL;
+    }
     o->lease_id = dup_or_null(l->id, &nomem);
     o->token_id = l->token_id;
     o->life = l->life;
     o->revoke_at = revoke_at;
-    return nomem ? lh_err_nomem(err) : 0;
+    if (nomem)
+        lh_err_nomem(err);
+    return nomem ? NULL : o;
 }
 
-/* What is in the files; a lease that is not there yet is listed to be ended after a restart. */
-static int save_grant(struct lh_state *st, const struct lh_grant *g, struct lh_err *err)
+/* What is in the files if note is right about them. */
+static int save_shown(struct lh_state_lease *o, const struct lh_grant *g, const char *version,
+                      const char *note, struct lh_err *err)
 {
-    const struct lease *shown = g->pending ? &g->published : &g->lease;
-    struct lh_state_lease *o;
     bool nomem = false;
-    int rc = 0;
 
-    if (g->pending && g->lease.id)
-        rc = save_lease(st, &g->lease, 1, err);
-    if (rc < 0 || !g->visible || (g->pending && !shown->id && grant_may_issue(g)))
-        return rc;
-    o = lh_state_add_lease(st);
-    if (!o)
-        return lh_err_nomem(err);
     o->grant = dup_or_null(g->hex, &nomem);
-    o->lease_id = dup_or_null(shown->id, &nomem);
-    /* A version whose values are not in the files yet would hide them. */
-    o->version = g->pending ? NULL : dup_or_null(g->version, &nomem);
-    o->note = dup_or_null(g->note, &nomem);
+    o->version = dup_or_null(version, &nomem);
+    o->note = dup_or_null(note, &nomem);
     o->kind = (int)g->kind;
-    o->token_id = shown->token_id;
-    o->life = shown->life;
     o->rotation = g->rotation;
     o->fresh_at = g->fresh_at;
     o->early_until = g->early.proved ? 0 : g->early.until;
     o->published = true;
     return nomem ? lh_err_nomem(err) : 0;
+}
+
+/* Until it is about to be published only its end after a restart can be provided for. */
+static int save_pending(struct lh_state *st, const struct lh_grant *g, struct lh_err *err)
+{
+    struct lh_state_lease *o;
+
+    if (!g->lease.id && !g->next_note)
+        return 0;
+    o = save_lease(st, &g->lease, 1, err);
+    if (!o)
+        return -LH_E_NOMEM;
+    return g->next_note ? save_shown(o, g, g->version, g->next_note, err) : 0;
+}
+
+static int save_grant(struct lh_state *st, const struct lh_grant *g, struct lh_err *err)
+{
+    const struct lease *shown = g->pending ? &g->published : &g->lease;
+    struct lh_state_lease *o;
+    int rc = g->pending ? save_pending(st, g, err) : 0;
+
+    if (rc < 0 || !g->visible || (g->pending && !shown->id && grant_may_issue(g)))
+        return rc;
+    o = save_lease(st, shown, 0, err);
+    /* A version whose values are not in the files yet would hide them. */
+    return o ? save_shown(o, g, g->pending ? NULL : g->version, g->note, err) : -LH_E_NOMEM;
 }
 
 static int save_all(const struct lh_session *s, struct lh_state *st, struct lh_err *err)
@@ -82,8 +100,9 @@ static int save_all(const struct lh_session *s, struct lh_state *st, struct lh_e
     if (s->token.value)
         rc = save_token(st, &s->token, 0, err);
     for (const struct retired *r = s->retired; r && rc == 0; r = r->next)
-        rc = r->token.value ? save_token(st, &r->token, r->at, err)
-                            : save_lease(st, &r->lease, r->at, err);
+        rc = r->token.value                          ? save_token(st, &r->token, r->at, err)
+             : save_lease(st, &r->lease, r->at, err) ? 0
+                                                     : -LH_E_NOMEM;
     for (size_t i = 0; i < s->grants.n && rc == 0; i++)
         rc = save_grant(st, session_grant_at(s, i), err);
     return rc;
@@ -169,6 +188,15 @@ static void resume_grant(struct lh_grant *g, struct lh_state_lease *l)
     }
 }
 
+/* What was replaced in the files by the very publication that a restart cut short has its overlap
+ * before it. */
+static lh_ms end_of(const struct lh_grant *g, const struct lh_state_lease *l)
+{
+    if (l->published && l->revoke_at == 0 && g && g->state == GRANT_HELD)
+        return lh_plan_overlap(&l->life, lh_clock_now(), g->overlap_ms);
+    return l->revoke_at;
+}
+
 static void restore_lease(struct lh_session *s, struct lh_state_lease *l,
                           bool (*keep)(void *arg, struct lh_grant *g, const char *note), void *arg)
 {
@@ -183,7 +211,7 @@ static void restore_lease(struct lh_session *s, struct lh_state_lease *l,
     if (!l->lease_id || !has_token(s, l->token_id))
         return;
     old = (struct lease){LH_TAKE_PTR(l->lease_id), l->token_id, l->life};
-    retire_lease(s, &old, l->revoke_at);
+    retire_lease(s, &old, end_of(g, l));
 }
 
 void lh_session_restore(struct lh_session *s, struct lh_state *st,

@@ -29,7 +29,9 @@ struct lh_publisher {
     bool looked;                     /* current is known */
     bool untidy;                     /* something old may lie about */
     char current[LH_PUB_NAME_BYTES]; /* the generation behind ..data, "" if there is none */
-    struct lh_vec held;              /* int: unlinked files that a reader still had open */
+    void (*before)(void *arg, const char *generation);
+    void *before_arg;
+    struct lh_vec held; /* int: unlinked files that a reader still had open */
 };
 
 /* generation.c */

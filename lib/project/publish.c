@@ -128,6 +128,8 @@ static int publish_new(struct lh_publisher *p, const struct lh_pub_file *files, 
 
     if (rc == 0)
         rc = lh_pub_links_make(p, files, n, err);
+    if (rc == 0 && p->before)
+        p->before(p->before_arg, name);
     if (rc == 0)
         rc = swap(p, name, err);
     if (rc < 0) {
@@ -166,6 +168,18 @@ int lh_publish(struct lh_publisher *p, const struct lh_pub_file *files, size_t n
     lh_publisher_sweep(p);
     *changed = !equal;
     return 0;
+}
+
+const char *lh_publisher_generation(struct lh_publisher *p)
+{
+    return look(p, NULL) < 0 ? "" : p->current;
+}
+
+void lh_publisher_before_swap(struct lh_publisher *p, void (*fn)(void *arg, const char *generation),
+                              void *arg)
+{
+    p->before = fn;
+    p->before_arg = arg;
 }
 
 int lh_publish_clear(struct lh_publisher *p, struct lh_err *err)

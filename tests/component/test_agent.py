@@ -137,7 +137,6 @@ def test_a_killed_agent_keeps_its_lease(workload, manager):
     mark = manager.bao.audit_mark()
     probe = [*workload.argv()[:1], "ready", *workload.argv()[1:]]
     user = workload.start().wait_for("db/username")
-    wait_until("the gate", lambda: subprocess.run(probe, check=False).returncode == 0, 5)
     workload.kill()
     workload.start()
     wait_until("the gate", lambda: subprocess.run(probe, check=False).returncode == 0, 5)
@@ -149,6 +148,29 @@ def test_a_killed_agent_keeps_its_lease(workload, manager):
     assert requests[("update", "auth/jwt/login")] == 1
     assert workload.stop() == 0
     wait_until("end of the user", lambda: user not in manager.pg_users(), 5)
+
+
+def test_an_agent_killed_as_its_files_appear_keeps_its_lease(workload, manager):
+    """Killed at once when ..data is there, between two system calls of the publication, again and again."""
+    add_database_role(manager.bao, "appearing", "1h", "2h")
+    data = workload.root / "..data"
+    for n in range(1, 16):
+        workload.items((f"db{n}", "database/creds/appearing"), ("kv", "kv/app/s1"))
+        mark = manager.bao.audit_mark()
+        workload.start()
+        deadline = time.monotonic() + 10
+        while not data.is_symlink():
+            assert time.monotonic() < deadline
+        workload.kill()
+        user = workload.text(f"db{n}/username")
+        probe = [*workload.argv()[:1], "ready", *workload.argv()[1:]]
+        workload.start()
+        wait_until("the gate", lambda: subprocess.run(probe, check=False).returncode == 0, 5)
+        assert workload.text(f"db{n}/username") == user
+        assert manager.pg_login(user, workload.text(f"db{n}/password"))
+        assert issued(manager.bao, mark, "appearing") == 1
+        assert workload.stop() == 0
+        data.unlink()
 
 
 def test_sigterm_ends_within_its_limit_while_the_manager_hangs(workload, manager, faultproxy):

@@ -15,6 +15,13 @@ struct lh_sink {
                    struct lh_err *err);
     /* Is there a published file of this path? For files of an earlier run, too. */
     bool (*has)(struct lh_sink *self, const char *path);
+    /* Name of the set that is seen now, "" when there is none; no other set of this sink ever has
+     * it. Borrowed until the next call. NULL: this sink has no such names. */
+    const char *(*shown)(struct lh_sink *self);
+    /* Set by who publishes, for the time of the call: publish calls it, where it has shown(), when
+     * all is written, before it is seen under this name. */
+    void (*before)(void *arg, const char *name);
+    void *before_arg;
     int (*clear)(struct lh_sink *self, struct lh_err *err); /* LH_E_BUSY as above */
     /* Housekeeping left from earlier publications (open old files); true when nothing is left. */
     bool (*sweep)(struct lh_sink *self);

@@ -106,8 +106,13 @@ int lh_session_save(const struct lh_session *s, struct lh_state *out, struct lh_
  * still there? Leases of grants that are not kept are ended. The state is consumed. */
 void lh_session_restore(struct lh_session *s, struct lh_state *st,
                         bool (*keep)(void *arg, struct lh_grant *g, const char *note), void *arg);
-/* Text that is saved with the grant, and what was restored; copied; NULL: none. */
+/* Text that is saved with what is published of the grant, and what was restored; copied; NULL:
+ * none, and it is not kept over a restart. */
 int lh_grant_set_note(struct lh_grant *g, const char *note, struct lh_err *err);
+/* The same of what is taken and not published yet. From now on both are saved, and the first whose
+ * note is kept counts: after a restart in the middle of a publication nobody else knows which. Ends
+ * with lh_session_published(), which forgets the note. */
+int lh_grant_set_next_note(struct lh_grant *g, const char *note, struct lh_err *err);
 
 /* What is known of a grant, for status, metrics and staleness. */
 struct lh_grant_info {

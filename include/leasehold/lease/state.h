@@ -32,7 +32,7 @@ struct lh_state_lease {
     struct lh_rotation rotation;
     lh_ms fresh_at;
     lh_ms early_until;
-    bool published;  /* its values are in the files */
+    bool published;  /* its values are in the files, if the note is right */
     lh_ms revoke_at; /* replaced, to be ended then; 0: current */
 };
 

@@ -33,6 +33,13 @@ void lh_publisher_free(struct lh_publisher *p); /* files stay */
  * (ENOSPC: the volume is too small), LH_E_INVALID, LH_E_OS. */
 int lh_publish(struct lh_publisher *p, const struct lh_pub_file *files, size_t n, bool *changed,
                struct lh_err *err);
+/* Name of the generation behind ..data, "" if there is none; no later one has it. Borrowed until
+ * the next publish. */
+const char *lh_publisher_generation(struct lh_publisher *p);
+/* fn is called by publish before each swap, with the name of the generation that is written by then
+ * and is the one that counts afterwards, if the swap succeeds. NULL: nobody is called. */
+void lh_publisher_before_swap(struct lh_publisher *p, void (*fn)(void *arg, const char *generation),
+                              void *arg);
 /* Removes everything published (staleness: Remove). */
 int lh_publish_clear(struct lh_publisher *p, struct lh_err *err);
 /* Old generations whose files were still open: try again; true when none is left. */
