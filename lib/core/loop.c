@@ -105,9 +105,8 @@ static void wait_ready(struct lh_loop *l, int wait_ms)
     if (lh_loop_timers_due(l))
         return;
     if (uv_backend_timeout(&l->uv) == 0) {
-        uv_run(&l->uv, UV_RUN_NOWAIT);
-        if (l->stopped || lh_loop_timers_due(l) || uv_backend_timeout(&l->uv) == 0)
-            return;
+        uv_run(&l->uv, UV_RUN_NOWAIT); /* which may be all that the caller waits for */
+        return;
     }
     lh_loop_timers_sync(l);
     poll(&fd, 1, wait_ms);

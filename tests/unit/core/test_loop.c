@@ -256,6 +256,42 @@ static void idle_loop_does_not_wake(void **state)
     close(pair[1]);
 }
 
+static void on_poll_read(void *arg, int events, int os)
+{
+    int *fd = arg;
+    char c;
+
+    (void)events;
+    (void)os;
+    if (read(fd[0], &c, 1) == 1)
+        fd[1] = 1;
+}
+
+/* What was ready while a handle waited to be closed ran before the wait, and the turn waited on. */
+static void a_turn_that_did_something_does_not_wait(void **state)
+{
+    struct lh_poll *p = NULL, *gone = NULL;
+    int pair[2], seen[2], calls = 0;
+
+    (void)state;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+    seen[0] = pair[0];
+    seen[1] = 0;
+    assert_int_equal(lh_poll_new(loop, pair[0], on_poll_read, seen, &p, NULL), 0);
+    assert_int_equal(lh_poll_new(loop, pair[1], on_poll_nothing, &calls, &gone, NULL), 0);
+    assert_int_equal(lh_poll_set(p, LH_POLL_IN, NULL), 0);
+    lh_loop_turn(loop, 0);
+    assert_int_equal(write(pair[1], "x", 1), 1);
+    lh_poll_free(gone);
+    alarm(10); /* a turn that waits for ever fails here */
+    while (!seen[1])
+        lh_loop_turn(loop, -1);
+    alarm(0);
+    lh_poll_free(p);
+    close(pair[0]);
+    close(pair[1]);
+}
+
 struct ready {
     int events, os, calls;
     bool any;
@@ -480,6 +516,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_regular_file_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(catches_signals, setup, teardown),
         cmocka_unit_test_setup_teardown(watches_folders, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_turn_that_did_something_does_not_wait, setup, teardown),
         cmocka_unit_test_setup_teardown(a_host_does_the_waiting, setup, teardown),
         cmocka_unit_test_setup_teardown(the_backend_descriptor_includes_timers, setup, teardown),
         cmocka_unit_test_setup_teardown(slow_turns_are_counted, setup, teardown),
