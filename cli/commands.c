@@ -3,6 +3,7 @@
 #include "cmd_check.h"
 #include "cmd_docs.h"
 #include "cmd_drain.h"
+#include "cmd_encryption.h"
 #include "cmd_explain.h"
 #include "cmd_inject.h"
 #include "cmd_kms.h"
@@ -21,6 +22,7 @@ const struct cli_command cli_commands[] = {
     {"status", cmd_status, &cmd_status_option_set, false},
     {"drain", cmd_drain, &cmd_drain_option_set, false},
     {"kms", cmd_kms, &cmd_kms_option_set, false},
+    {"encryption", cmd_encryption, &cmd_encryption_option_set, false},
     {"explain", cmd_explain, &cmd_explain_option_set, false},
     {"version", cmd_version, &cmd_version_option_set, false},
     {"docs", cmd_docs, &cmd_docs_option_set, true},

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef LEASEHOLD_CLI_ENCRYPTION_H
+#define LEASEHOLD_CLI_ENCRYPTION_H
+
+/* leasehold encryption: one function a verb, and what several of them need. */
+#include <sys/stat.h>
+
+#include "cli.h"
+#include "leasehold/atrest/config.h"
+#include "leasehold/codec/json.h"
+#include "leasehold/core/loop.h"
+#include "leasehold/core/secret.h"
+#include "leasehold/kube/config.h"
+
+struct enc_options {
+    const char *file, *output, *fail_on;
+    const char *provider, *resources, *name, *endpoint, *to, *drop;
+    const char *kubeconfig, *context, *servers, *after;
+    const char *etcd, *cacert, *cert, *key, *snapshot, *etcd_prefix;
+    int64_t rate, wait_ms, timeout_ms;
+    bool fresh, help, json;
+};
+
+/* Each returns an exit status: 0, 1 (threshold reached, or a proof is missing), 2 (could not run).
+ */
+int enc_init(const struct enc_options *o);
+int enc_check(const struct enc_options *o);
+int enc_rotate(const struct enc_options *o);
+int enc_rewrite(const struct enc_options *o);
+int enc_status(const struct enc_options *o);
+
+/* "leasehold encryption: text" on stderr; CLI_USAGE, which is "could not run" here. */
+int enc_fail(const struct lh_err *err);
+/* Items of a comma-separated list, owned, in out (char *). */
+int enc_split(const char *list, struct lh_vec *out, struct lh_err *err);
+void enc_list_done(struct lh_vec *list);
+
+/* encryption_file.c: a configuration as it is on disk. */
+struct enc_file {
+    const char *path; /* borrowed */
+    char *text;       /* owned, wiped when freed: keys are in it */
+    size_t n;
+    struct stat st;
+    struct lh_atrest_config config;
+    struct lh_vec findings;
+    bool is_read;
+};
+int enc_file_read(const char *path, struct enc_file *out, struct lh_err *err);
+void enc_file_done(struct enc_file *f);
+/* Replaces the file at once, its mode and owner as f->st has them. */
+int enc_file_write(const struct enc_file *f, struct lh_err *err);
+
+/* encryption_api.c: an API server, one request at a time. */
+struct enc_api;
+struct enc_api_limits {
+    unsigned rate;       /* requests a second; 0: no limit */
+    unsigned tries;      /* of a request that meets no answer, 429 or 5xx */
+    unsigned timeout_ms; /* of each try */
+};
+/* server NULL: the kubeconfig's. loop is the caller's. */
+int enc_api_open(struct lh_loop *loop, const struct lh_kube_config *cfg, const char *server,
+                 const struct enc_api_limits *limits, struct enc_api **out, struct lh_err *err);
+void enc_api_close(struct enc_api *a);
+const char *enc_api_server(const struct enc_api *a);
+/* Any status is an answer, once the tries are used up. *out is owned. */
+int enc_api_call(struct enc_api *a, const char *method, const char *path, const char *accept,
+                 const struct lh_secret *body, int *status, struct lh_secret **out,
+                 struct lh_err *err);
+/* Turns the loop for so long. */
+int enc_wait(struct lh_loop *loop, lh_ms ms, struct lh_err *err);
+
+/* encryption_loaded.c: whether every API server has loaded this file. *who (owned, may be NULL): a
+ * line for each one that has not, or whose state is not known. */
+int enc_loaded(const struct enc_options *o, const struct enc_file *f, char **who,
+               struct lh_err *err);
+
+/* encryption_scan.c: what etcd holds. */
+struct enc_count {
+    char *resource;
+    struct lh_atrest_ref ref;
+    char *key_id; /* "" */
+    size_t count;
+};
+struct enc_scan {
+    const struct lh_atrest_config *config; /* borrowed; NULL: none */
+    const struct lh_atrest_ref *need;      /* counts what needs it; NULL: none */
+    size_t total, needed, unreadable;
+    struct lh_vec counts;  /* struct enc_count */
+    struct lh_vec samples; /* char *: keys that need it, and unreadable ones, 20 at most */
+    int64_t revision;
+    bool live, failed;
+};
+int enc_scan_run(const struct enc_options *o, struct enc_scan *s, struct lh_err *err);
+void enc_scan_done(struct enc_scan *s);
+
+#endif
