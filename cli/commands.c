@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli.h"
+#include "cmd_audit.h"
 #include "cmd_check.h"
 #include "cmd_docs.h"
 #include "cmd_drain.h"
@@ -23,6 +24,7 @@ const struct cli_command cli_commands[] = {
     {"drain", cmd_drain, &cmd_drain_option_set, false},
     {"kms", cmd_kms, &cmd_kms_option_set, false},
     {"encryption", cmd_encryption, &cmd_encryption_option_set, false},
+    {"audit", cmd_audit, &cmd_audit_option_set, false},
     {"explain", cmd_explain, &cmd_explain_option_set, false},
     {"version", cmd_version, &cmd_version_option_set, false},
     {"docs", cmd_docs, &cmd_docs_option_set, true},

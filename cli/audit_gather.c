@@ -1,0 +1,409 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Facts out of etcd, files and the API server. */
+#include "audit_gather.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "leasehold/atrest/config.h"
+#include "leasehold/core/fs.h"
+#include "leasehold/core/mem.h"
+#include "leasehold/kube/client.h"
+
+enum { MAX_METRICS = 64 * 1024 * 1024, PAGE = 500 };
+
+struct reading {
+    struct audit *audit;
+    struct audit_residue *backup; /* NULL: objects are counted */
+    struct lh_str prefix;
+    struct lh_err err;
+    struct lh_etcd_scan *scan;
+    bool done, stopped;
+};
+
+static enum audit_protection protection_of(const struct lh_atrest_value *v)
+{
+    if (v->form != LH_ATREST_WHOLE || v->scheme == LH_ATREST_FOREIGN ||
+        v->scheme == LH_ATREST_UNKNOWN)
+        return AUDIT_MALFORMED;
+    switch (lh_atrest_scheme_protection(v->scheme)) {
+    case LH_ATREST_KMS:
+        return AUDIT_KMS;
+    case LH_ATREST_LOCAL:
+        return AUDIT_LOCAL;
+    default:
+        return AUDIT_NONE;
+    }
+}
+
+static void take(struct reading *r, const struct audit_path *p, const struct lh_etcd_entry *e)
+{
+    struct lh_atrest_value v;
+    struct audit_value one;
+
+    lh_atrest_value_read_all(e->value, &v);
+    one = (struct audit_value){.protection = e->unread ? AUDIT_MALFORMED : protection_of(&v),
+                               .provider = lh_atrest_scheme_name(v.scheme),
+                               .name = v.name,
+                               .key = v.key_id,
+                               .source = v.dek_source,
+                               .revision = e->mod_revision};
+    if (one.protection == AUDIT_NONE)
+        one.plain = e->value;
+    r->audit->bytes += e->value_size;
+    if (audit_add(r->audit, p, &one, &r->err) < 0)
+        r->stopped = true;
+}
+
+static void on_entry(void *arg, const struct lh_etcd_entry *e)
+{
+    struct reading *r = arg;
+    struct lh_atrest_value v;
+    struct audit_path p;
+
+    if (r->stopped)
+        return;
+    if (!audit_path_parse(e->key, r->prefix, &p)) {
+        r->audit->skipped_keys += r->backup == NULL;
+        return;
+    }
+    if (!r->backup) {
+        take(r, &p, e);
+        return;
+    }
+    lh_atrest_value_read_all(e->value, &v);
+    if (strcmp(p.resource, "secrets") == 0 && v.scheme == LH_ATREST_IDENTITY)
+        r->backup->plain++;
+}
+
+/* etcd compacted the revision away: entries come again from the first. */
+static void on_restarted(void *arg)
+{
+    struct reading *r = arg;
+
+    if (r->backup)
+        r->backup->plain = 0;
+    else if (audit_forget_bytes(r->audit, &r->err) < 0)
+        r->stopped = true;
+}
+
+static void on_scanned(void *arg, const struct lh_etcd_scanned *result, const struct lh_err *err)
+{
+    struct reading *r = arg;
+
+    r->done = true;
+    r->scan = NULL;
+    if (err) {
+        r->err = *err;
+        return;
+    }
+    if (!r->backup)
+        r->audit->revision = result->revision;
+    if (result->bad_pages || result->bad_entries)
+        audit_trouble(r->audit, NULL,
+                      "%" PRIu64 " pages and %" PRIu64 " entries of the database are damaged: "
+                      "objects may be missing",
+                      result->bad_pages, result->bad_entries);
+    if (r->backup && (result->bad_pages || result->bad_entries))
+        r->backup->read = false;
+    else if (r->backup)
+        r->backup->read = true;
+    else if (result->bad_pages || result->bad_entries)
+        r->audit->is_damaged = true;
+}
+
+static int scan(struct reading *r, struct lh_loop *loop, struct lh_etcd *etcd, const char *prefix,
+                struct lh_err *err)
+{
+    char below[1024];
+    struct lh_etcd_scan_options o = {
+        .prefix = below, .max_value = SIZE_MAX, .entry = on_entry, .restarted = on_restarted};
+    int rc;
+
+    r->prefix = lh_str(prefix);
+    while (r->prefix.n && r->prefix.p[r->prefix.n - 1] == '/')
+        r->prefix.n--;
+    snprintf(below, sizeof(below), "%.*s/", (int)r->prefix.n, r->prefix.p);
+    rc = lh_etcd_scan_start(etcd, &o, on_scanned, r, &r->scan, err);
+    if (rc < 0)
+        return rc;
+    while (!r->done && !r->stopped)
+        lh_loop_turn(loop, -1);
+    lh_etcd_scan_cancel(r->scan);
+    if (!r->err.code)
+        return 0;
+    if (err)
+        *err = r->err;
+    return -r->err.code;
+}
+
+struct asking {
+    struct audit *audit;
+    struct lh_err err;
+    bool done;
+};
+
+static void on_about(void *arg, const struct lh_etcd_about *about, const struct lh_err *err)
+{
+    struct asking *q = arg;
+    struct audit *a = q->audit;
+
+    q->done = true;
+    if (err) {
+        q->err = *err;
+        return;
+    }
+    a->is_live = about->live;
+    a->etcd_plain_http = about->live && !about->tls;
+    a->etcd_without_cert = about->live && about->tls && !about->client_cert;
+    lh_free(a->source);
+    a->source = lh_strdup(about->address);
+    if (!about->live && about->hash_present && !about->hash_matches) {
+        a->is_damaged = true;
+        audit_trouble(a, NULL, "the snapshot's own hash does not fit it");
+    }
+    if (about->corrupt)
+        audit_trouble(a, NULL, "etcd has raised its alarm CORRUPT");
+}
+
+int audit_gather_etcd(struct audit *a, struct lh_loop *loop, struct lh_etcd *etcd,
+                      const char *prefix, struct lh_err *err)
+{
+    struct lh_etcd_about_op *op = NULL;
+    struct asking q = {.audit = a};
+    struct reading r = {.audit = a};
+    int rc = lh_etcd_about_start(etcd, on_about, &q, &op, err);
+
+    while (rc == 0 && !q.done)
+        lh_loop_turn(loop, -1);
+    if (rc == 0 && q.err.code) {
+        if (err)
+            *err = q.err;
+        rc = -q.err.code;
+    }
+    if (rc == 0)
+        rc = scan(&r, loop, etcd, prefix, err);
+    if (rc == 0)
+        a->has_bytes = true;
+    return rc;
+}
+
+int audit_gather_backup(struct audit *a, struct lh_loop *loop, const char *path, const char *prefix,
+                        struct lh_err *err)
+{
+    struct audit_residue one = {.path = lh_strdup(path)};
+    struct reading r = {.audit = a, .backup = &one};
+    struct lh_etcd *etcd = NULL;
+    struct lh_err why = {0};
+    int rc;
+
+    if (!one.path)
+        return lh_err_nomem(err);
+    rc = lh_etcd_open_file(loop, path, &etcd, &why);
+    if (rc == 0)
+        rc = scan(&r, loop, etcd, prefix, &why);
+    lh_etcd_free(etcd);
+    if (rc < 0)
+        audit_trouble(a, NULL, "backup %s: %s", path, why.msg);
+    if (!lh_vec_push(&a->backups, &one)) {
+        lh_free(one.path);
+        return lh_err_nomem(err);
+    }
+    return 0;
+}
+
+static void look(struct audit_file *f)
+{
+    lh_auto_free char *dir = lh_strdup(f->path);
+    char *slash = dir ? strrchr(dir, '/') : NULL;
+    struct stat st;
+
+    if (lh_fs->fstatat(AT_FDCWD, f->path, &st, 0) < 0)
+        return;
+    f->found = true;
+    f->is_socket = S_ISSOCK(st.st_mode);
+    f->mode = st.st_mode;
+    f->uid = st.st_uid;
+    f->changed_ms = (int64_t)st.st_mtim.tv_sec * 1000;
+    if (slash)
+        slash[slash == dir ? 1 : 0] = 0;
+    if (lh_fs->fstatat(AT_FDCWD, slash ? dir : ".", &st, 0) == 0)
+        f->dir_mode = st.st_mode;
+}
+
+static int take_socket(struct audit *a, const char *endpoint, struct lh_err *err)
+{
+    struct audit_file f = {0};
+    const char *path = strncmp(endpoint, "unix://", 7) == 0 ? endpoint + 7 : endpoint;
+
+    f.is_abstract = strncmp(path, "/@", 2) == 0 || path[0] == '@';
+    f.path = lh_strdup(path);
+    if (!f.path)
+        return lh_err_nomem(err);
+    if (!f.is_abstract)
+        look(&f);
+    if (lh_vec_push(&a->sockets, &f))
+        return 0;
+    lh_free(f.path);
+    return lh_err_nomem(err);
+}
+
+static int take_provider(struct audit *a, struct audit_rule *r, const struct lh_atrest_provider *p,
+                         struct lh_err *err)
+{
+    const struct lh_atrest_key *first = p->keys.n ? lh_vec_at(&p->keys, 0) : NULL;
+    const char *name = p->name ? p->name : first && first->name ? first->name : "";
+    struct audit_provider one = {.type = lh_atrest_scheme_name(p->scheme),
+                                 .timeout_ms = p->timeout_ms ? p->timeout_ms : 3000};
+
+    one.name = lh_strdup(name);
+    one.endpoint = lh_strdup(p->endpoint ? p->endpoint : "");
+    if (!one.name || !one.endpoint || !lh_vec_push(&r->providers, &one)) {
+        lh_free(one.name);
+        lh_free(one.endpoint);
+        return lh_err_nomem(err);
+    }
+    return p->endpoint && *p->endpoint ? take_socket(a, p->endpoint, err) : 0;
+}
+
+static int take_rule(struct audit *a, const struct lh_atrest_rule *from, struct lh_err *err)
+{
+    struct audit_rule *r, empty;
+    int rc = 0;
+
+    lh_vec_init(&empty.resources, sizeof(char *));
+    lh_vec_init(&empty.providers, sizeof(struct audit_provider));
+    r = lh_vec_push(&a->rules, &empty);
+    if (!r)
+        return lh_err_nomem(err);
+    for (size_t i = 0; i < from->resources.n; i++) {
+        char *copy = lh_strdup(*(char **)lh_vec_at(&from->resources, i));
+
+        if (!copy || !lh_vec_push(&r->resources, &copy)) {
+            lh_free(copy);
+            return lh_err_nomem(err);
+        }
+    }
+    for (size_t i = 0; i < from->providers.n && rc == 0; i++)
+        rc = take_provider(a, r, lh_vec_at(&from->providers, i), err);
+    return rc;
+}
+
+int audit_gather_config(struct audit *a, const char *path, struct lh_err *err)
+{
+    struct lh_atrest_config c = {0};
+    struct lh_vec findings;
+    lh_auto_free char *text = NULL;
+    size_t n = 0;
+    int rc = lh_fs_read_at(AT_FDCWD, path, LH_ATREST_CONFIG_MAX_BYTES, &text, &n, err);
+
+    if (rc < 0)
+        return rc;
+    lh_vec_init(&findings, sizeof(struct lh_atrest_finding));
+    rc = lh_atrest_config_read((struct lh_str){text, n}, path, &c, &findings, err);
+    for (size_t i = 0; i < c.rules.n && rc == 0; i++)
+        rc = take_rule(a, lh_vec_at(&c.rules, i), err);
+    if (rc == 0 && lh_atrest_findings_refused(&findings))
+        audit_trouble(a, NULL, "an API server would refuse %s: `leasehold encryption check`", path);
+    lh_atrest_findings_done(&findings);
+    lh_atrest_config_done(&c);
+    if (rc < 0)
+        return rc;
+    a->config.path = lh_strdup(path);
+    if (!a->config.path)
+        return lh_err_nomem(err);
+    look(&a->config);
+    a->has_config = true;
+    return 0;
+}
+
+int audit_gather_metrics(struct audit *a, const char *path, struct lh_err *err)
+{
+    struct audit_server s = {.name = lh_strdup(path)};
+    lh_auto_free char *text = NULL;
+    size_t n = 0;
+    int rc =
+        s.name ? lh_fs_read_at(AT_FDCWD, path, MAX_METRICS, &text, &n, err) : lh_err_nomem(err);
+
+    lh_vec_init(&s.series, sizeof(struct audit_series));
+    if (rc == 0)
+        rc = audit_metrics_read((struct lh_str){text, n}, &s, err);
+    if (rc == 0 && s.cut)
+        audit_trouble(a, NULL, "%s has more series than are kept", path);
+    if (!lh_vec_push(&a->servers, &s)) {
+        lh_free(s.name); /* with series of a file that is too large for this machine anyway */
+        return lh_err_nomem(err);
+    }
+    return rc;
+}
+
+struct paging {
+    struct audit *audit;
+    struct lh_kube_op *op;
+    struct lh_err err;
+    char next[2048];
+    bool done;
+};
+
+/* A token of the API server is base64url and a little more; what a query must not have is coded. */
+static void put_token(char *room, size_t size, const char *token)
+{
+    size_t n = 0;
+
+    for (; *token && n + 4 < size; token++) {
+        bool plain = (*token >= '0' && *token <= '9') || (*token >= 'A' && *token <= 'Z') ||
+                     (*token >= 'a' && *token <= 'z') || *token == '-' || *token == '_';
+
+        n += (size_t)snprintf(room + n, size - n, plain ? "%c" : "%%%02X", (unsigned char)*token);
+    }
+    room[n] = 0;
+}
+
+static void on_page(void *arg, const lh_json *obj, const struct lh_err *err)
+{
+    struct paging *p = arg;
+    const lh_json *items = lh_json_get(obj, "items");
+    const char *next = lh_json_get_z(lh_json_get(obj, "metadata"), "continue");
+
+    p->done = true;
+    p->op = NULL;
+    if (err) {
+        p->err = *err;
+        return;
+    }
+    for (size_t i = 0; i < lh_json_len(items); i++) {
+        if (audit_take_pod(p->audit, lh_json_at(items, i), &p->err) < 0)
+            return;
+    }
+    put_token(p->next, sizeof(p->next), next ? next : "");
+}
+
+int audit_gather_pods(struct audit *a, struct lh_loop *loop, struct lh_kube *kube,
+                      unsigned timeout_ms, struct lh_err *err)
+{
+    static const struct lh_kube_resource pods = {.group = "", .version = "v1", .resource = "pods"};
+    struct paging p = {.audit = a};
+    char query[2200];
+    int rc = 0;
+
+    do {
+        snprintf(query, sizeof(query), "limit=%d%s%s", PAGE, *p.next ? "&continue=" : "", p.next);
+        p.done = false;
+        p.next[0] = 0;
+        rc = lh_kube_start(kube, "GET", &pods, query, NULL, NULL, timeout_ms, on_page, &p, &p.op,
+                           err);
+        while (rc == 0 && !p.done)
+            lh_loop_turn(loop, -1);
+        if (rc == 0 && p.err.code) {
+            if (err)
+                *err = p.err;
+            rc = -p.err.code;
+        }
+    } while (rc == 0 && *p.next);
+    if (rc == 0)
+        a->pods.read = true;
+    return rc;
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef LEASEHOLD_CLI_AUDIT_GATHER_H
+#define LEASEHOLD_CLI_AUDIT_GATHER_H
+
+/* Takes facts out of their sources into struct audit. Each waits on the loop until it is through.
+ */
+#include "audit.h"
+#include "leasehold/core/loop.h"
+#include "leasehold/etcd/source.h"
+
+struct lh_kube;
+
+/* Every object below prefix. */
+int audit_gather_etcd(struct audit *a, struct lh_loop *loop, struct lh_etcd *etcd,
+                      const char *prefix, struct lh_err *err);
+/* Values of Secrets in plain text that a kept snapshot holds; what cannot be read is said in it. */
+int audit_gather_backup(struct audit *a, struct lh_loop *loop, const char *path, const char *prefix,
+                        struct lh_err *err);
+/* The EncryptionConfiguration, its file's mode, and the sockets that it names. */
+int audit_gather_config(struct audit *a, const char *path, struct lh_err *err);
+/* One API server's /metrics, saved. */
+int audit_gather_metrics(struct audit *a, const char *path, struct lh_err *err);
+/* Pods of all namespaces, page by page. */
+int audit_gather_pods(struct audit *a, struct lh_loop *loop, struct lh_kube *kube,
+                      unsigned timeout_ms, struct lh_err *err);
+
+#endif

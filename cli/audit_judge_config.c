@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Checks that the EncryptionConfiguration and the files beside it decide. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "audit_judge.h"
+
+#define DAY_MS ((int64_t)24 * 3600 * 1000)
+
+enum { MAX_KEY_DAYS = 90 };
+
+static enum audit_result no_config(struct lh_buf *b)
+{
+    lh_buf_put_z(b, "the EncryptionConfiguration was not read: --config");
+    return AUDIT_NOT_PROVEN;
+}
+
+static bool is(const struct audit_provider *p, const char *type)
+{
+    return p && strcmp(p->type, type) == 0;
+}
+
+AUDIT_JUDGE(audit_judge_covered)
+{
+    uint64_t n[AUDIT_PROTECTIONS];
+
+    if (!a->has_config) {
+        if (a->pods.read && a->pods.encryption_absent) {
+            lh_buf_put_z(b, "an API server runs without --encryption-provider-config");
+            return AUDIT_FAIL;
+        }
+        return no_config(b);
+    }
+    if (!audit_rule_of(a, "secrets")) {
+        lh_buf_put_z(b, "no rule names secrets, \"*.\" or \"*.*\"");
+        return AUDIT_FAIL;
+    }
+    audit_counts(a, "secrets", NULL, n);
+    lh_buf_put_z(b, "a rule covers Secrets");
+    if (a->pods.read && a->pods.encryption_absent) {
+        lh_buf_put_z(b, ", but an API server runs without --encryption-provider-config");
+        return AUDIT_FAIL;
+    }
+    return AUDIT_PASS;
+}
+
+AUDIT_JUDGE(audit_judge_identity_first)
+{
+    const struct audit_provider *w = audit_writer_of(a, "secrets");
+
+    if (a->proved && a->canary.protection == AUDIT_NONE) {
+        lh_buf_put_z(b, "a Secret that was written now was stored in plain text");
+        return AUDIT_FAIL;
+    }
+    if (!a->has_config)
+        return no_config(b);
+    if (!w) {
+        lh_buf_put_z(b, "no rule covers Secrets, which is as good as identity");
+        return AUDIT_FAIL;
+    }
+    lh_buf_printf(b, "Secrets are written by %s", w->type);
+    return is(w, "identity") ? AUDIT_FAIL : AUDIT_PASS;
+}
+
+AUDIT_JUDGE(audit_judge_identity_last)
+{
+    const struct audit_rule *r = audit_rule_of(a, "secrets");
+    uint64_t n[AUDIT_PROTECTIONS];
+    bool listed = false;
+
+    if (!a->has_config)
+        return no_config(b);
+    for (size_t i = 1; r && i < r->providers.n; i++)
+        listed |= is(lh_vec_at(&r->providers, i), "identity");
+    if (!listed) {
+        lh_buf_put_z(b, "identity is no longer a provider that reads Secrets");
+        return AUDIT_PASS;
+    }
+    if (!a->has_bytes) {
+        lh_buf_put_z(b, "identity is still listed; whether it is needed only etcd's bytes tell");
+        return AUDIT_NOT_PROVEN;
+    }
+    audit_counts(a, "secrets", NULL, n);
+    lh_buf_printf(b, "identity is still listed, and %" PRIu64 " Secrets in plain text need it",
+                  n[AUDIT_NONE]);
+    return n[AUDIT_NONE] ? AUDIT_PASS : AUDIT_FAIL;
+}
+
+AUDIT_JUDGE(audit_judge_weak)
+{
+    const struct audit_provider *w = audit_writer_of(a, "secrets");
+    double writes = 0;
+    char prefix[64];
+
+    if (!a->has_config)
+        return no_config(b);
+    if (!is(w, "aescbc") && !is(w, "aesgcm")) {
+        lh_buf_printf(b, "Secrets are written by %s", w ? w->type : "no provider");
+        return AUDIT_PASS;
+    }
+    snprintf(prefix, sizeof(prefix), "k8s:enc:%s:", w->type);
+    for (size_t i = 0; i < a->servers.n; i++)
+        writes += audit_metrics_sum(lh_vec_at(&a->servers, i), AUDIT_METRIC_WRITES, NULL, prefix);
+    lh_buf_printf(b, "Secrets are written by %s", w->type);
+    if (is(w, "aesgcm"))
+        lh_buf_put_z(b, ", whose key must change every 200,000 writes");
+    if (a->servers.n)
+        lh_buf_printf(b, "; %.0f writes since the API servers started", writes);
+    return AUDIT_FAIL;
+}
+
+AUDIT_JUDGE(audit_judge_kms1)
+{
+    struct lh_str key;
+    size_t it = 0;
+    uint64_t stored = 0;
+    void *one;
+
+    for (size_t i = 0; i < a->rules.n; i++) {
+        const struct audit_rule *r = lh_vec_at(&a->rules, i);
+
+        for (size_t k = 0; k < r->providers.n; k++) {
+            if (is(lh_vec_at(&r->providers, k), "kmsv1")) {
+                lh_buf_put_z(b, "the configuration has a provider of KMS v1 (apiVersion left out "
+                                "means v1)");
+                return AUDIT_FAIL;
+            }
+        }
+    }
+    while (lh_map_next(a->groups, &it, &key, &one)) {
+        const struct audit_group *g = one;
+
+        stored += strcmp(g->provider, "kmsv1") == 0 ? g->count : 0;
+    }
+    if (stored) {
+        lh_buf_printf(b, "%" PRIu64 " objects are stored by KMS v1", stored);
+        return AUDIT_FAIL;
+    }
+    if (!a->has_config || !a->has_bytes) {
+        lh_buf_put_z(b, "needs both the configuration and etcd's bytes");
+        return AUDIT_NOT_PROVEN;
+    }
+    lh_buf_put_z(b, "neither configured nor stored");
+    return AUDIT_PASS;
+}
+
+AUDIT_JUDGE(audit_judge_key_age)
+{
+    const struct audit_provider *w = audit_writer_of(a, "secrets");
+    int64_t days = (a->now_ms - a->config.changed_ms) / DAY_MS;
+
+    if (!w || is(w, "identity")) {
+        lh_buf_put_z(b, a->has_config ? "there is no key" : "the configuration was not read");
+        return AUDIT_NOT_PROVEN;
+    }
+    if (strncmp(w->type, "kms", 3) == 0) {
+        lh_buf_put_z(b, "a KMS key's age is known to its manager alone: see the creation time of "
+                        "the Transit key's latest version");
+        return AUDIT_NOT_PROVEN;
+    }
+    if (!a->config.found) {
+        lh_buf_put_z(b, "when the configuration last changed is not known");
+        return AUDIT_NOT_PROVEN;
+    }
+    lh_buf_printf(b, "the configuration, and with it the key, last changed %" PRId64 " days ago",
+                  days);
+    if (days > MAX_KEY_DAYS)
+        return AUDIT_FAIL;
+    lh_buf_put_z(b, "; a change of the file is no proof of a change of the key");
+    return AUDIT_NOT_PROVEN;
+}
+
+AUDIT_JUDGE(audit_judge_files)
+{
+    enum audit_result r = AUDIT_PASS;
+
+    if (a->config_in_configmap) {
+        lh_buf_printf(b, "%" PRIu64 " ConfigMaps hold an EncryptionConfiguration with keys; ",
+                      a->config_in_configmap);
+        r = AUDIT_FAIL;
+    }
+    if (!a->config.found) {
+        lh_buf_put_z(b, "the configuration's file was not looked at: --config");
+        return r == AUDIT_FAIL ? r : AUDIT_NOT_PROVEN;
+    }
+    lh_buf_printf(b, "mode of the configuration is %04o, its owner uid %u", a->config.mode & 07777,
+                  a->config.uid);
+    if ((a->config.mode & 077) || a->config.uid != 0)
+        r = AUDIT_FAIL;
+    if (a->config.dir_mode & 022) {
+        lh_buf_printf(b, "; others may write its folder (%04o)", a->config.dir_mode & 07777);
+        r = AUDIT_FAIL;
+    }
+    return r;
+}
+
+static enum audit_result judge_socket(const struct audit_file *s, struct lh_buf *b)
+{
+    if (s->is_abstract) {
+        lh_buf_printf(b, "%s is abstract: it has no owner and no mode; ", s->path);
+        return AUDIT_FAIL;
+    }
+    if (!s->found) {
+        lh_buf_printf(b, "%s is not on this machine; ", s->path);
+        return AUDIT_NOT_PROVEN;
+    }
+    lh_buf_printf(b, "%s: mode %04o, uid %u, folder %04o; ", s->path, s->mode & 07777, s->uid,
+                  s->dir_mode & 07777);
+    if (!s->is_socket) {
+        lh_buf_put_z(b, "it is no socket; ");
+        return AUDIT_FAIL;
+    }
+    /* Whoever may write the folder may put a socket of his own there, sticky bit or not. */
+    return (s->mode & 07) || (s->dir_mode & 02) || s->uid != 0 ? AUDIT_FAIL : AUDIT_PASS;
+}
+
+AUDIT_JUDGE(audit_judge_sockets)
+{
+    enum audit_result r = AUDIT_PASS, one;
+
+    if (!a->has_config)
+        return no_config(b);
+    if (a->sockets.n == 0) {
+        lh_buf_put_z(b, "no KMS provider is configured");
+        return AUDIT_PASS;
+    }
+    for (size_t i = 0; i < a->sockets.n; i++) {
+        one = judge_socket(lh_vec_at(&a->sockets, i), b);
+        if (one == AUDIT_FAIL || r == AUDIT_PASS)
+            r = one;
+    }
+    return r;
+}

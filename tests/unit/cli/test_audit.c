@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* audit: keys to resources, planted faults to verdicts, and no value in any output. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "audit.h"
+#include "leasehold/core/mem.h"
+#include "leasehold/crypto/hash.h"
+
+#define CANARY "c4n4ry-value-that-must-not-be-shown"
+
+static const struct path_row {
+    const char *key, *resource, *namespace_, *name; /* resource NULL: no object's key */
+} paths[] = {
+    {"/registry/secrets/shop/db", "secrets", "shop", "db"},
+    {"/registry/deployments/shop/web", "deployments.apps", "shop", "web"},
+    {"/registry/namespaces/shop", "namespaces", "", "shop"},
+    {"/registry/minions/node-a", "nodes", "", "node-a"},
+    {"/registry/services/endpoints/shop/web", "endpoints", "shop", "web"},
+    {"/registry/services/specs/shop/web", "services", "shop", "web"},
+    {"/registry/example.org/things/shop/x", "things.example.org", "shop", "x"},
+    {"/registry/example.org/things/x", "things.example.org", "", "x"},
+    {"/registry/secrets/a/b/c", NULL, NULL, NULL},
+    {"/registry/secrets//b", NULL, NULL, NULL},
+    {"/registry/secrets", NULL, NULL, NULL},
+    {"/registryx/secrets/a/b", NULL, NULL, NULL},
+    {"compact_rev_key", NULL, NULL, NULL},
+};
+
+static void parses_keys(void **state)
+{
+    struct audit_path p;
+
+    (void)state;
+    for (size_t i = 0; i < LH_ARRAY_LEN(paths); i++) {
+        bool is = audit_path_parse(lh_str(paths[i].key), LH_STR("/registry/"), &p);
+
+        assert_int_equal(is, paths[i].resource != NULL);
+        if (!is)
+            continue;
+        assert_string_equal(p.resource, paths[i].resource);
+        assert_true(lh_str_eqz(p.namespace_, paths[i].namespace_));
+        assert_true(lh_str_eqz(p.name, paths[i].name));
+    }
+}
+
+static void add(struct audit *a, const char *key, enum audit_protection protection,
+                const char *provider, const char *name, const char *id)
+{
+    const struct audit_value v = {.protection = protection,
+                                  .provider = provider,
+                                  .name = lh_str(name),
+                                  .key = lh_str(id),
+                                  .plain = LH_STR(CANARY)};
+    struct audit_path p;
+
+    assert_true(audit_path_parse(lh_str(key), LH_STR("/registry"), &p));
+    assert_int_equal(audit_add(a, &p, &v, NULL), 0);
+    a->has_bytes = true;
+}
+
+static enum audit_result result_of(const struct audit *a, const char *id)
+{
+    struct lh_vec v;
+    enum audit_result r = AUDIT_NOT_PROVEN;
+
+    lh_vec_init(&v, sizeof(struct audit_verdict));
+    assert_int_equal(audit_judge(a, &v, NULL), 0);
+    for (size_t i = 0; i < v.n; i++) {
+        const struct audit_verdict *one = lh_vec_at(&v, i);
+
+        if (strcmp(one->check->id, id) == 0)
+            r = one->result;
+    }
+    audit_verdicts_done(&v);
+    return r;
+}
+
+static void nothing_seen_never_passes(void **state)
+{
+    struct audit a;
+    struct lh_vec v;
+
+    (void)state;
+    assert_int_equal(audit_init(&a, NULL), 0);
+    lh_vec_init(&v, sizeof(struct audit_verdict));
+    assert_int_equal(audit_judge(&a, &v, NULL), 0);
+    assert_int_equal(v.n, 24);
+    for (size_t i = 0; i < v.n; i++)
+        assert_int_not_equal(((struct audit_verdict *)lh_vec_at(&v, i))->result, AUDIT_PASS);
+    audit_verdicts_done(&v);
+    audit_done(&a);
+}
+
+static void plain_text_fails(void **state)
+{
+    struct audit a;
+
+    (void)state;
+    assert_int_equal(audit_init(&a, NULL), 0);
+    add(&a, "/registry/secrets/shop/a", AUDIT_KMS, "kmsv2", "vault", "k1");
+    assert_int_equal(result_of(&a, "P01"), AUDIT_PASS);
+    assert_int_equal(result_of(&a, "P07"), AUDIT_NOT_PROVEN);
+    add(&a, "/registry/secrets/shop/b", AUDIT_KMS, "kmsv2", "vault", "k2");
+    assert_int_equal(result_of(&a, "P07"), AUDIT_FAIL);
+    add(&a, "/registry/secrets/shop/c", AUDIT_MALFORMED, "unknown", "", "");
+    assert_int_equal(result_of(&a, "P01"), AUDIT_NOT_PROVEN);
+    add(&a, "/registry/secrets/shop/d", AUDIT_NONE, "identity", "", "");
+    assert_int_equal(result_of(&a, "P01"), AUDIT_FAIL);
+    audit_done(&a);
+}
+
+static void shows_no_value(void **state)
+{
+    static void (*const writers[])(const struct audit *, const struct lh_vec *, struct lh_buf *) = {
+        audit_put_text, audit_put_json, audit_put_html};
+    struct audit a;
+    struct lh_vec v;
+
+    (void)state;
+    assert_int_equal(audit_init(&a, NULL), 0);
+    a.hash_names = true;
+    add(&a, "/registry/secrets/hiddenns/a", AUDIT_NONE, "identity", "", "");
+    add(&a, "/registry/secrets/hiddenns/b", AUDIT_LOCAL, "secretbox", "key1", "");
+    lh_vec_init(&v, sizeof(struct audit_verdict));
+    assert_int_equal(audit_judge(&a, &v, NULL), 0);
+    for (size_t i = 0; i < LH_ARRAY_LEN(writers); i++) {
+        struct lh_buf b;
+        struct lh_str s;
+
+        lh_buf_init(&b, (size_t)1024 * 1024);
+        writers[i](&a, &v, &b);
+        s = lh_buf_peek(&b);
+        assert_true(s.n > 0);
+        assert_null(memmem(s.p, s.n, CANARY, strlen(CANARY)));
+        assert_null(memmem(s.p, s.n, "hiddenns", 8));
+        lh_buf_done(&b);
+    }
+    audit_verdicts_done(&v);
+    audit_done(&a);
+}
+
+static void reads_metrics(void **state)
+{
+    static const char text[] =
+        "# HELP x y\n"
+        "apiserver_envelope_encryption_key_id_hash_status_last_timestamp_seconds{key_id_hash="
+        "\"sha256:aa\",provider_name=\"v\"} 100\n"
+        "apiserver_envelope_encryption_key_id_hash_status_last_timestamp_seconds{key_id_hash="
+        "\"sha256:bb\",provider_name=\"v\"} 1e3\n"
+        "apiserver_request_total{code=\"200\",verb=\"LIST\"} 7\n"
+        "apiserver_request_total{code=\"500\",verb=\"LIST\"} 5\nbroken{a=\"\n";
+    struct audit a;
+    struct audit_server s = {0};
+    double at;
+
+    (void)state;
+    assert_int_equal(audit_init(&a, NULL), 0);
+    s.name = lh_strdup("one");
+    lh_vec_init(&s.series, sizeof(struct audit_series));
+    assert_int_equal(audit_metrics_read(lh_str(text), &s, NULL), 0);
+    assert_string_equal(audit_metrics_status(&s, "v", &at), "sha256:bb");
+    assert_true(at > 999 && at < 1001);
+    assert_true(audit_metrics_sum(&s, AUDIT_METRIC_LISTS, NULL, NULL) > 11);
+    assert_non_null(lh_vec_push(&a.servers, &s));
+    audit_done(&a);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(parses_keys),      cmocka_unit_test(nothing_seen_never_passes),
+        cmocka_unit_test(plain_text_fails), cmocka_unit_test(shows_no_value),
+        cmocka_unit_test(reads_metrics),
+    };
+
+    lh_mem_init();
+    lh_json_init();
+    if (lh_crypto_init(NULL) < 0)
+        return 1;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
