@@ -212,11 +212,11 @@ static const struct lh_reason reasons[] = {
       "onChange.restart."),
     R(RestartPending,
       "A workload runs with older secrets and is to be restarted, but not now: its rollout is "
-      "paused or under way, a PodDisruptionBudget allows no disruption, or the namespace had "
-      "enough restarts for the moment.",
+      "paused or under way, a PodDisruptionBudget allows no disruption, the namespace had enough "
+      "restarts for the moment, or an admission webhook or policy refuses the change.",
       "The message names the workload and what is waited for. A paused rollout has to be resumed, "
-      "a disruption budget that allows nothing has to be changed, or the workload restarted by "
-      "hand; all else passes by itself."),
+      "a disruption budget that allows nothing has to be changed, whoever keeps the webhook or "
+      "policy asked, or the workload restarted by hand; all else passes by itself."),
     R(RevocationGivenUp,
       "A login that an earlier leader of the cluster controller left behind could not be revoked: "
       "the manager's policy does not allow it, the store or the ServiceAccount is gone, or the "

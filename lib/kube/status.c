@@ -38,12 +38,33 @@ static bool lags_behind(const lh_json *status)
     return false;
 }
 
-/* Printable ASCII of z, at most MAX_SHOWN of it. */
-static const char *shown(const char *z, char buf[MAX_SHOWN + 1])
+/* Authorization lets us, but what was sent is refused: as Kubernetes words it (webhook/errors,
+ * validating/dispatcher). The rest of such a message is its author's, and may quote an object. */
+static size_t admission_says(const char *message)
+{
+    static const struct {
+        const char *begin, *end;
+    } words[] = {
+        {"admission webhook \"", " denied the request"},
+        {"ValidatingAdmissionPolicy '", " denied request"},
+    };
+
+    for (size_t i = 0; message && i < LH_ARRAY_LEN(words); i++) {
+        const char *at = strstr(message, words[i].begin);
+        const char *end = at ? strstr(at, words[i].end) : NULL;
+
+        if (end)
+            return (size_t)(end - message) + strlen(words[i].end);
+    }
+    return 0;
+}
+
+/* Printable ASCII of z, at most most of it. */
+static const char *shown(const char *z, size_t most, char buf[MAX_SHOWN + 1])
 {
     size_t n = 0;
 
-    for (; z && *z && n < MAX_SHOWN; z++)
+    for (; z && *z && n < most && n < MAX_SHOWN; z++)
         buf[n++] = (char)(*z >= 0x20 && *z < 0x7f ? *z : '?');
     buf[n] = '\0';
     return buf;
@@ -53,14 +74,16 @@ static int fill(const char *what, int status, const lh_json *obj, int retry_afte
                 struct lh_err *err)
 {
     char reason[MAX_SHOWN + 1], message[MAX_SHOWN + 1];
-    int code = code_of(status), rc;
+    const char *why = status == 403 ? lh_json_get_z(obj, "message") : NULL;
+    size_t refused = admission_says(why);
+    int code = refused ? LH_E_INVALID : code_of(status), rc;
 
     if (status == 504 && lags_behind(obj))
         code = LH_E_GONE;
-    shown(lh_json_get_z(obj, "reason"), reason);
+    shown(lh_json_get_z(obj, "reason"), MAX_SHOWN, reason);
     /* Only what authorization says is passed on: it names user, verb and resource, which is what is
      * to be mended. Other messages may quote an object. */
-    shown(status == 403 ? lh_json_get_z(obj, "message") : NULL, message);
+    shown(why, refused ? refused : MAX_SHOWN, message);
     rc = lh_err_set(err, code, "%s: %d%s%s%s%s", what, status, *reason ? " " : "", reason,
                     *message ? ": " : "", message);
     if (err) {

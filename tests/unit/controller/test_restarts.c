@@ -463,6 +463,28 @@ static void missing_rights_are_named(void **state)
     assert_int_equal(fake_api_count(t.api, READS), 1); /* a person has to act first */
 }
 
+/* It was told as a lack of rights, which nobody could find. */
+static void a_webhook_that_refuses_is_named(void **state)
+{
+    static const struct fake_api_fault refusal = {
+        .method = "PATCH",
+        .status = 403,
+        .body = "{\"reason\":\"Forbidden\",\"message\":\"admission webhook \\\"w.x\\\" denied the "
+                "request: not today\"}"};
+
+    (void)state;
+    put_deployment("web", "\"" RESTART_STAMP "\":\"db=" H1 "\"", "");
+    want("db", "Deployment/web", H2, false);
+    fake_api_fault(t.api, &refusal);
+    restarts_start(t.r);
+    pass(SETTLE);
+    await("db False RestartPending");
+    assert_non_null(strstr(t.condition, "admission webhook \"w.x\" denied the request"));
+    assert_null(strstr(t.condition, "not today"));
+    fake_api_fault_clear(t.api);
+    await("db True Fresh: Deployment \"web\" was restarted");
+}
+
 static void a_write_that_somebody_came_before_is_made_again(void **state)
 {
     (void)state;
@@ -561,6 +583,7 @@ int main(void)
         T(what_was_made_before_a_change_is_restarted),
         T(what_was_made_after_a_change_is_noted),
         T(missing_rights_are_named),
+        T(a_webhook_that_refuses_is_named),
         T(a_write_that_somebody_came_before_is_made_again),
         T(a_lost_answer_restarts_nothing_twice),
         T(without_the_lead_nothing_is_written),
