@@ -128,11 +128,11 @@ static int take_spec(struct copy *c, const lh_json *obj)
             return rc;
         if (!err.reason)
             err.reason = LH_REASON_ConfigInvalid;
-        copy_note(&c->parse_err, &err);
+        lh_err_keep(&c->parse_err, &err);
         cluster_count_bad_object();
         return 0;
     }
-    copy_note(&c->parse_err, NULL);
+    lh_err_keep(&c->parse_err, NULL);
     if (c->spec && !lh_json_equal(c->spec->p->kubernetes_secret, spec->p->kubernetes_secret)) {
         c->proven = false;
         c->waiting = true;

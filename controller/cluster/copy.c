@@ -21,20 +21,6 @@ void copy_spec_unref(struct copy_spec *s)
     lh_free(s);
 }
 
-/* An error takes half a kilobyte: only who has one keeps one. */
-void copy_note(struct lh_err **at, const struct lh_err *err)
-{
-    if (!err) {
-        lh_free(*at);
-        *at = NULL;
-        return;
-    }
-    if (!*at)
-        *at = lh_calloc(1, sizeof(**at));
-    if (*at)
-        **at = *err;
-}
-
 const char *copy_secret_name(const struct copy *c)
 {
     return c->spec ? lh_json_get_z(c->spec->p->kubernetes_secret, "name") : NULL;
@@ -98,7 +84,7 @@ static void finalizer_set(void *arg, const lh_json *obj, const struct lh_err *er
 
     (void)obj;
     if (err)
-        copy_note(&c->write_err, err);
+        lh_err_keep(&c->write_err, err);
     else
         c->finalizer = copy_is_wanted(c);
     copy_answered(c, err);
@@ -145,7 +131,7 @@ bool copy_finalizer_step(struct copy *c)
 
     if (lh_kube_start(c->set->p.kube, "GET", projection_at(c, &res), NULL, NULL, NULL, 0,
                       finalizer_read, c, &c->op, &err) < 0) {
-        copy_note(&c->write_err, &err);
+        lh_err_keep(&c->write_err, &err);
         c->retry = true;
         return false;
     }
@@ -184,6 +170,22 @@ static bool live(struct copy *c)
     return copy_secret_sweep(c) || copy_status_step(c);
 }
 
+/* What failed is tried again after a while, of which the status does not wait for the end. */
+static bool tell(struct copy *c)
+{
+    bool want = c->tell && !c->gone && !c->deleting;
+
+    c->tell = false;
+    return want && copy_status_step(c);
+}
+
+static bool act(struct copy *c)
+{
+    if (c->retry)
+        return tell(c);
+    return c->gone || c->deleting ? leave(c) : live(c);
+}
+
 /* Ended engines are freed here: not in a callback of their own. */
 static void reap(struct copy *c)
 {
@@ -203,11 +205,8 @@ void copy_step(struct copy *c)
         return;
     c->at = LH_NEVER;
     reap(c);
-    if (c->set->active && !c->retry && copies_leads(c->set)) {
-        if (c->gone || c->deleting ? leave(c) : live(c))
-            return;
-    }
-    finish(c);
+    if (!c->set->active || !copies_leads(c->set) || !act(c))
+        finish(c);
 }
 
 void copy_stop(struct copy *c)
@@ -224,10 +223,11 @@ void copy_stop(struct copy *c)
     copy_files_done(&c->writing);
     c->edited = true;
     c->waiting = c->again = c->suspect = c->taken = c->wrote = c->deleted = c->retry = false;
+    c->absent = c->tell = false;
     c->may_delete = c->asked_delete = false;
-    copy_note(&c->spec_err, NULL);
-    copy_note(&c->fetch_err, NULL);
-    copy_note(&c->write_err, NULL);
+    lh_err_keep(&c->spec_err, NULL);
+    lh_err_keep(&c->fetch_err, NULL);
+    lh_err_keep(&c->write_err, NULL);
     c->at = LH_NEVER;
     if (c->working)
         finish(c);

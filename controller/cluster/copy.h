@@ -96,6 +96,8 @@ struct copy {
     struct copy_files written, writing;
     bool proven; /* the Secret is known to hold what `written` says */
     bool wrote, taken, deleted;
+    bool tell;        /* a write failed, which the status does not say yet */
+    bool absent;      /* it was just looked for, and is not there; only until it is written */
     bool again;       /* the answer to the request under way: publish once more */
     lh_json *current; /* as just read; only within a step */
 
@@ -124,8 +126,7 @@ void copy_stop(struct copy *c);
 void copy_step(struct copy *c);
 /* Its request was answered, or could not be sent. */
 void copy_answered(struct copy *c, const struct lh_err *err);
-void copy_note(struct lh_err **at, const struct lh_err *err); /* NULL: forget */
-bool copy_is_asked_for(const struct copy *c);                 /* a Secret or a restart */
+bool copy_is_asked_for(const struct copy *c);       /* a Secret or a restart */
 bool copy_is_wanted(const struct copy *c);          /* and the controller is not drained */
 const char *copy_secret_name(const struct copy *c); /* that is wanted; NULL */
 /* Sets or takes away the finalizer, by whether it is wanted. True: under way. */

@@ -38,7 +38,7 @@ static void let_go(struct copy *c, const char *name, const char *what)
     if (x)
         x->let_go = true;
     copy_secret_lost(c);
-    copy_note(&c->write_err, NULL);
+    lh_err_keep(&c->write_err, NULL);
     cluster_count_write(what);
     lh_log_info("copy let go: the controller is drained", LH_F_STR("namespace", c->namespace_),
                 LH_F_STR("projection", c->name), LH_F_STR("secret", name), LH_F_STR("done", what));
@@ -47,7 +47,7 @@ static void let_go(struct copy *c, const char *name, const char *what)
 static void failed(struct copy *c, const struct lh_err *err)
 {
     cluster_count_write("failed");
-    copy_note(&c->write_err, err);
+    lh_err_keep(&c->write_err, err);
     if (c->write_err && !c->write_err->reason)
         c->write_err->reason =
             err->code == LH_E_DENIED ? LH_REASON_RightsMissing : LH_REASON_PublishFailed;
@@ -132,7 +132,7 @@ static bool is_blind(struct copy *c)
     lh_err_fill(&err, LH_E_DENIED, "Secrets of namespace \"%s\" are not known: %s", c->namespace_,
                 *trouble ? trouble : "not listed yet");
     err.reason = LH_REASON_RightsMissing;
-    copy_note(&c->write_err, &err);
+    lh_err_keep(&c->write_err, &err);
     c->at = lh_clock_now() + RETRY_MS;
     return true;
 }
@@ -159,7 +159,7 @@ bool copy_drain_step(struct copy *c)
                            &err);
     if (rc == 0)
         return true;
-    copy_note(&c->write_err, &err);
+    lh_err_keep(&c->write_err, &err);
     c->retry = true;
     return false;
 }
@@ -182,7 +182,7 @@ void copies_drain(struct copies *s, enum lh_drain how)
         struct copy *c = p;
 
         c->edited = true;
-        copy_note(&c->write_err, NULL);
+        lh_err_keep(&c->write_err, NULL);
         copy_wake(c);
     }
 }

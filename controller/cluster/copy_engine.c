@@ -18,7 +18,7 @@ static void on_ready(void *arg)
     struct copy_slot *s = arg;
 
     s->ready = true;
-    copy_note(&s->c->fetch_err, NULL);
+    lh_err_keep(&s->c->fetch_err, NULL);
     copy_wake(s->c);
 }
 
@@ -26,7 +26,7 @@ static void on_changed(void *arg)
 {
     struct copy_slot *s = arg;
 
-    copy_note(&s->c->fetch_err, NULL);
+    lh_err_keep(&s->c->fetch_err, NULL);
     copy_wake(s->c);
 }
 
@@ -40,7 +40,7 @@ static void on_failed(void *arg, const struct lh_err *err)
     lh_log_warn("attempt failed", LH_F_STR("namespace", c->namespace_),
                 LH_F_STR("projection", c->name), LH_F_STR("store", s->store->name), LH_F_ERR(err));
     if (s == c->cur)
-        copy_note(&c->fetch_err, err);
+        lh_err_keep(&c->fetch_err, err);
     if (c->wait)
         store_wait_report(c->wait, err);
     copy_wake(c);
@@ -252,7 +252,7 @@ static bool start(struct copy *c, struct lh_store *store, const struct lh_namesp
     if (!shared && !c->finalizer && c->spec->p->revocation == LH_REVOKE)
         return copy_finalizer_step(c);
     if (slot_new(c, store, ns, shared, &made, &err) < 0) {
-        copy_note(&c->spec_err, &err);
+        lh_err_keep(&c->spec_err, &err);
         c->at = lh_clock_now() + RETRY_MS;
         return false;
     }
@@ -263,8 +263,8 @@ static bool start(struct copy *c, struct lh_store *store, const struct lh_namesp
     }
     c->cur = made;
     c->edited = false;
-    copy_note(&c->spec_err, NULL);
-    copy_note(&c->fetch_err, NULL);
+    lh_err_keep(&c->spec_err, NULL);
+    lh_err_keep(&c->fetch_err, NULL);
     depend_on(c, store);
     lh_engine_start(made->engine);
     return false;
@@ -277,11 +277,11 @@ static bool apply_edit(struct copy *c)
     struct lh_err err = {0};
 
     if (resolve(c, &store, &ns, &err) < 0 || !store) { /* what is there stays */
-        copy_note(&c->spec_err, &err);
+        lh_err_keep(&c->spec_err, &err);
         c->edited = false;
         return false;
     }
-    copy_note(&c->spec_err, NULL);
+    lh_err_keep(&c->spec_err, NULL);
     if (c->cur && !c->cur->ending && lh_json_equal(c->cur->store->spec, store->spec) &&
         same(c->cur->store->name, store->name) &&
         c->cur->store->cluster_scoped == store->cluster_scoped &&
@@ -349,7 +349,7 @@ static bool knows_secrets(struct copy *c)
                   lh_err_set(&err, LH_E_DENIED, "Secrets of namespace \"%s\" are not known: %s",
                              c->namespace_, trouble),
                   LH_REASON_RightsMissing);
-    copy_note(&c->spec_err, &err);
+    lh_err_keep(&c->spec_err, &err);
     return false;
 }
 

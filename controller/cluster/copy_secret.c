@@ -116,11 +116,13 @@ static int under_way(struct lh_err *err)
 static void request_failed(struct copy *c, const struct lh_err *err)
 {
     cluster_count_write("failed");
-    copy_note(&c->write_err, err);
+    lh_err_keep(&c->write_err, err);
     if (c->write_err && !c->write_err->reason)
         c->write_err->reason = LH_REASON_PublishFailed;
     c->proven = c->again = c->deleted = false;
+    /* While the API server is away there is nobody to tell. */
     c->waiting = true;
+    c->tell = err->code != LH_E_UNAVAILABLE && err->code != LH_E_BUSY;
 }
 
 static void secret_read(void *arg, const lh_json *obj, const struct lh_err *err)
@@ -132,7 +134,7 @@ static void secret_read(void *arg, const lh_json *obj, const struct lh_err *err)
     if (err && err->code == LH_E_NOTFOUND) {
         copy_secret_lost(c);
         c->taken = false;
-        c->again = true;
+        c->again = c->absent = true;
         copy_answered(c, NULL);
         return;
     }
@@ -165,7 +167,7 @@ static void after_write(struct copy *c, const lh_json *obj)
     c->writing = (struct copy_files){0};
     c->proven = c->wrote = c->again = true;
     c->taken = c->deleted = false;
-    copy_note(&c->write_err, NULL);
+    lh_err_keep(&c->write_err, NULL);
     seen = copies_secret(c->set, c->namespace_, c->secret_name);
     if (seen && c->secret_version && strcmp(seen->version, c->secret_version) == 0)
         c->suspect = false;
@@ -174,10 +176,11 @@ static void after_write(struct copy *c, const lh_json *obj)
 static void secret_written(void *arg, const lh_json *obj, const struct lh_err *err)
 {
     struct copy *c = arg;
-    bool knew = c->current != NULL;
+    bool knew = c->current || c->absent; /* what was refused was no guess */
 
     lh_json_unref(c->current);
     c->current = NULL;
+    c->absent = false;
     if (!err && obj) {
         after_write(c, obj);
         copy_answered(c, NULL);
@@ -333,7 +336,7 @@ static int foreign(struct copy *c, const char *name, struct lh_err *err)
                              "it, choose another name, or set kubernetesSecret.adopt",
                              name),
                   LH_REASON_SecretNotOurs);
-    copy_note(&c->write_err, &e);
+    lh_err_keep(&c->write_err, &e);
     c->at = lh_clock_now() + FOREIGN_MS;
     c->waiting = c->taken = true;
     return under_way(err);
@@ -378,7 +381,7 @@ static int reconcile(struct copy *c, const struct secret_spec *spec,
         *want = (struct copy_files){0};
         c->proven = true;
         c->taken = false;
-        copy_note(&c->write_err, NULL);
+        lh_err_keep(&c->write_err, NULL);
         return 0;
     }
     /* Kubernetes lets neither be changed; what is ours is made anew. */
@@ -506,7 +509,7 @@ static void stale_deleted(void *arg, const lh_json *obj, const struct lh_err *er
 
     (void)obj;
     if (err) {
-        copy_note(&c->write_err, err);
+        lh_err_keep(&c->write_err, err);
     } else {
         cluster_count_write("deleted");
         lh_log_info("copy deleted: no longer asked for", LH_F_STR("namespace", c->namespace_),
@@ -541,7 +544,7 @@ bool copy_secret_sweep(struct copy *c)
     if (lh_kube_delete(c->set->p.kube, copy_secret_at(c, c->stale, &res), seen->uid, NULL,
                        stale_deleted, c, &c->op, &err) == 0)
         return true;
-    copy_note(&c->write_err, &err);
+    lh_err_keep(&c->write_err, &err);
     c->retry = true;
     return false;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "leasehold/core/err.h"
+#include "leasehold/core/mem.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -135,4 +136,17 @@ const char *lh_code_name(int code)
     if (code < 0 || (size_t)code >= sizeof(names) / sizeof(names[0]))
         return "Unknown";
     return names[code];
+}
+
+void lh_err_keep(struct lh_err **at, const struct lh_err *err)
+{
+    if (!err) {
+        lh_free(*at);
+        *at = NULL;
+        return;
+    }
+    if (!*at)
+        *at = lh_malloc(sizeof(**at));
+    if (*at)
+        **at = *err;
 }

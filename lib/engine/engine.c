@@ -98,6 +98,7 @@ void lh_engine_free(struct lh_engine *e)
     notify_free(e->notify);
     lh_session_free(e->session);
     items_free(e);
+    lh_err_keep(&e->publish_err, NULL);
     state_close(e);
     lh_timer_free(e->timer);
     lh_store_unref(e->store);

@@ -43,7 +43,7 @@ struct lh_engine {
     bool dirty; /* something is to be published */
     bool publishing;
     struct lh_failures publish_failures;
-    struct lh_err publish_err;
+    struct lh_err *publish_err; /* NULL: none */
     lh_ms published_at;
     int64_t published_wall_ms;
     uint64_t publications;

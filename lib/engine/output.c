@@ -71,7 +71,7 @@ static void published(struct lh_engine *e, bool changed)
     bool first = !e->ready;
 
     lh_failures_reset(&e->publish_failures);
-    e->publish_err = (struct lh_err){0};
+    lh_err_keep(&e->publish_err, NULL);
     e->dirty = false;
     e->ready = true;
     settle(e);
@@ -113,13 +113,14 @@ static void find_lost(struct lh_engine *e)
 
 static void publish_failed(struct lh_engine *e, const struct lh_err *err)
 {
-    e->publish_err = *err;
-    if (!e->publish_err.reason)
-        e->publish_err.reason =
-            err->code == LH_E_TOOBIG ? LH_REASON_TooLarge : LH_REASON_PublishFailed;
+    struct lh_err said = *err;
+
+    if (!said.reason)
+        said.reason = err->code == LH_E_TOOBIG ? LH_REASON_TooLarge : LH_REASON_PublishFailed;
+    lh_err_keep(&e->publish_err, &said);
     lh_failures_note(&e->publish_failures, lh_clock_now(), err->code, 0, e->ready, lh_dice());
-    measure_failure(e, &e->publish_err);
-    engine_failed(e, &e->publish_err);
+    measure_failure(e, &said);
+    engine_failed(e, &said);
     if (err->code == LH_E_GONE)
         find_lost(e);
 }

@@ -29,8 +29,8 @@ void lh_engine_cause(const struct lh_engine *e, struct lh_buf *out)
             return;
         }
     }
-    if (e->publish_err.code)
-        put_cause(e, &e->publish_err, out);
+    if (e->publish_err)
+        put_cause(e, e->publish_err, out);
     else if (!e->ready)
         lh_buf_printf(out, "%s: %s \"%s\": the first answers are not there yet", LH_REASON_Starting,
                       lh_store_kind(e->store), e->store->name);

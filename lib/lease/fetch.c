@@ -38,7 +38,7 @@ static void grant_failed(struct lh_grant *g, const struct lh_err *err)
 
 static void grant_answered(struct lh_grant *g)
 {
-    g->last_err = (struct lh_err){0};
+    lh_err_keep(&g->last_err, NULL);
     token_proved(g->s, g->doing_token);
     outage_over(g->s, false);
 }
@@ -314,7 +314,8 @@ static void on_probe(void *arg, const struct lh_prov_result *res, const struct l
         lh_failures_reset(&g->reads);
         g->poll_from = lh_clock_now();
         g->dice = lh_dice();
-        /* A deleted one is read as well: the answer to that says it in full. */
+        /* A deleted one is read as well: the answer to that says it in full. What was to be read
+         * again since this was asked still is. */
         g->changed = res->version->deleted || !res->version->version ||
                      strcmp(res->version->version, g->version) != 0;
         if (!g->changed)

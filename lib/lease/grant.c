@@ -34,6 +34,7 @@ void grant_free(struct lh_grant *g)
     lease_done(&g->lease);
     lease_done(&g->published);
     lh_json_unref(g->params);
+    lh_err_keep(&g->last_err, NULL);
     lh_free(g->path);
     lh_free(g->note);
     lh_free(g->next_note);
@@ -384,7 +385,7 @@ void lh_grant_info(const struct lh_grant *g, struct lh_grant_info *out)
         .fresh_at = g->fresh_at,
         .next_at = g->next_at,
         .failures = g->reads.n + g->renewals.n,
-        .last_err = g->last_err.code ? &g->last_err : NULL,
+        .last_err = g->last_err,
     };
 }
 

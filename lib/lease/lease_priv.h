@@ -84,7 +84,7 @@ struct lh_grant {
     unsigned lost;
     lh_ms lost_until;
     lh_ms next_at;
-    struct lh_err last_err;
+    struct lh_err *last_err; /* NULL: none */
 
     enum grant_op doing;
     int64_t doing_token; /* id of the token that it was started with */
@@ -128,7 +128,7 @@ struct lh_session {
     struct lh_provider_op *op;
     struct lh_failures logins, doubts;
     bool start_over; /* too many answers were lost: end this token before the next attempt */
-    struct lh_err last_err;
+    struct lh_err *last_err; /* NULL: none */
     uint32_t verify_dice;
     bool lookup_lease_denied, revoke_lease_denied;
 

@@ -22,9 +22,9 @@ void session_count(struct lh_session *s, enum lh_lease_event ev, const char *rea
 void session_failed(struct lh_session *s, struct lh_grant *g, const struct lh_err *err)
 {
     if (g)
-        g->last_err = *err;
+        lh_err_keep(&g->last_err, err);
     else
-        s->last_err = *err;
+        lh_err_keep(&s->last_err, err);
     session_count(s, LH_EV_FAILURE, err->reason);
     if (s->ev.failed)
         s->ev.failed(s->ev.arg, g, err);
@@ -167,6 +167,7 @@ void lh_session_free(struct lh_session *s)
     outage_cancel(s);
     retire_free(s);
     token_done(&s->token);
+    lh_err_keep(&s->last_err, NULL);
     if (s->provider)
         s->ops->close(s->provider);
     lh_timer_free(s->timer);
@@ -277,6 +278,6 @@ void lh_session_info(const struct lh_session *s, struct lh_session_info *out)
         .renewable = s->token.life.renewable,
         .in_outage = s->outage.on,
         .token_ends_at = s->token.value ? lh_life_end(&s->token.life) : 0,
-        .last_err = s->last_err.code ? &s->last_err : NULL,
+        .last_err = s->last_err,
     };
 }

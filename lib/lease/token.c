@@ -125,7 +125,7 @@ static void on_login(void *arg, const struct lh_prov_result *res, const struct l
     if (err) {
         token_op_failed(s, &s->logins, err);
     } else {
-        s->last_err = (struct lh_err){0};
+        lh_err_keep(&s->last_err, NULL);
         if (s->state != SESSION_ENDING)
             s->state = SESSION_LIVE;
         else if (s->end_revoke && s->owns_token)
@@ -148,7 +148,7 @@ static void on_renew(void *arg, const struct lh_prov_result *res, const struct l
 
         lh_life_renewed(&s->token.life, l->sent_at, l->ttl_ms, l->renewable, l->capped, lh_dice());
         lh_failures_reset(&s->token.renewals);
-        s->last_err = (struct lh_err){0};
+        lh_err_keep(&s->last_err, NULL);
         session_count(s, LH_EV_TOKEN_RENEW, NULL);
         session_dirty(s);
         token_proved(s, s->token.id);
@@ -174,7 +174,7 @@ static void on_lookup(void *arg, const struct lh_prov_result *res, const struct 
     /* A refusal by policy is an answer to a token that lives. */
     if (!err || err->code == LH_E_DENIED) {
         session_count(s, LH_EV_LOOKUP, NULL);
-        s->last_err = (struct lh_err){0};
+        lh_err_keep(&s->last_err, NULL);
         token_proved(s, s->token.id);
         s->token.checked_at = now;
         if (s->state == SESSION_DOUBT)

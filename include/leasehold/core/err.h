@@ -49,6 +49,10 @@ int lh_err_wrap(struct lh_err *err, int rc, const char *fmt, ...)
 /* Sets the reason word (static string), keeps the rest. Returns rc. */
 int lh_err_reason(struct lh_err *err, int rc, const char *reason);
 
+/* An error takes half a kilobyte: whoever has many objects keeps one only where there is one. *at
+ * is a copy of err, owned, of the caller's; NULL forgets it. Without memory *at is as it was. */
+void lh_err_keep(struct lh_err **at, const struct lh_err *err);
+
 /* Static name of a code: "NotFound"... */
 const char *lh_code_name(int code);
 
