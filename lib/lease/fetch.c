@@ -316,7 +316,7 @@ static void on_probe(void *arg, const struct lh_prov_result *res, const struct l
         g->dice = lh_dice();
         /* A deleted one is read as well: the answer to that says it in full. What was to be read
          * again since this was asked still is. */
-        g->changed = res->version->deleted || !res->version->version ||
+        g->changed = g->changed || res->version->deleted || !res->version->version ||
                      strcmp(res->version->version, g->version) != 0;
         if (!g->changed)
             g->fresh_at = g->poll_from;

@@ -129,6 +129,27 @@ static void a_value_is_polled_by_version_and_read_when_it_moved(void **state)
     assert_int_equal(h.publications, 2);
 }
 
+/* A copy whose Secret was damaged while a look at the version was under way was never mended: the
+ * look's answer, the same version, undid the wish to read. */
+static void what_is_lost_during_a_look_at_the_version_is_read_again(void **state)
+{
+    (void)state;
+    fake_kv("secret/a", "v1");
+    h_new("appRole", 0);
+    h_add("secret/a", 60 * SEC, 0, false);
+    h_start();
+    h_run_published(SEC);
+    fake.latency_ms = 2000;
+    for (int i = 0; i < 100 && fake_count(FAKE_PROBE, NULL) == 0; i++)
+        h_run(SEC);
+    assert_int_equal(fake_count(FAKE_PROBE, NULL), 1);
+    assert_int_equal(fake_count(FAKE_READ, NULL), 1);
+    lh_session_refetch(h.s, h.slots[0].g);
+    h_run(5 * SEC);
+    assert_int_equal(fake_count(FAKE_READ, NULL), 2);
+    assert_int_equal(h.publications, 2);
+}
+
 static void without_a_right_to_metadata_it_is_polled_by_reading(void **state)
 {
     (void)state;
@@ -522,6 +543,7 @@ int main(void)
         T(a_right_to_revoke_that_lacks_is_tried_once),
         T(a_lease_that_cannot_be_renewed_is_issued_again_before_its_end),
         T(a_value_is_polled_by_version_and_read_when_it_moved),
+        T(what_is_lost_during_a_look_at_the_version_is_read_again),
         T(without_a_right_to_metadata_it_is_polled_by_reading),
         T(a_deleted_value_keeps_the_last_good),
         T(a_static_role_is_read_when_it_rotates),
