@@ -3,6 +3,7 @@
 
 import base64
 import itertools
+import json
 
 import pytest
 from controller import ACCOUNT, KINDS, LABEL, SYSTEM, Controller, projection
@@ -131,6 +132,60 @@ def test_drift_is_repaired(controller, apiserver, ns):
     apiserver.call("DELETE", path)
     controller.wait_data("drift", ns, lambda d: d == good)
     controller.wait_condition("drift", ns, "True")
+
+
+@pytest.fixture
+def no_secrets(apiserver, ns):
+    """An admission policy that lets no Secret into the namespace; takes it away when called."""
+    names = {"name": f"no-secrets-{ns}"}
+    group = "/apis/admissionregistration.k8s.io/v1"
+    kind = {"apiVersion": "admissionregistration.k8s.io/v1", "metadata": names}
+    only = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": ns}}}
+    writes = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"], "resources": ["secrets"]}
+    apiserver.apply(
+        {
+            **kind,
+            "kind": "ValidatingAdmissionPolicy",
+            "spec": {
+                "failurePolicy": "Fail",
+                "matchConstraints": {**only, "resourceRules": [writes]},
+                "validations": [{"expression": "false", "message": "no Secrets here"}],
+            },
+        },
+        {
+            **kind,
+            "kind": "ValidatingAdmissionPolicyBinding",
+            "spec": {"policyName": names["name"], "validationActions": ["Deny"]},
+        },
+    )
+    probe = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "probe", "namespace": ns}}
+
+    def refused():
+        body, path = json.dumps(probe), f"/api/v1/namespaces/{ns}/secrets?dryRun=All"
+        return apiserver.raw("POST", path, body, {"Content-Type": "application/json"})[0] == 422
+
+    def lift():
+        for plural in ("validatingadmissionpolicybindings", "validatingadmissionpolicies"):
+            if apiserver.get(f"{group}/{plural}/{names['name']}") is not None:
+                apiserver.call("DELETE", f"{group}/{plural}/{names['name']}")
+
+    wait_until("the policy is served", refused, 30)
+    yield lift
+    lift()
+
+
+def test_a_copy_that_admission_refuses_is_tried_with_backoff(controller, apiserver, ns, no_secrets):
+    """It was read and written in turn without a pause."""
+    mark = apiserver.audit_mark()
+    apiserver.apply(projection("unwanted", "kv/app/s1", ns))
+    controller.wait_condition("unwanted", ns, "False", "PublishFailed")
+    wait_until("three tries", lambda: apiserver.requests(mark)[controller.user, "patch", "secrets", 422] >= 3, 20)
+    made = apiserver.requests(mark)
+    assert made[controller.user, "patch", "secrets", 422] < 10
+    assert made[controller.user, "get", "secrets", 404] < 10
+    no_secrets()
+    controller.wait_data("unwanted", ns, seconds=60)
+    controller.wait_condition("unwanted", ns, "True")
 
 
 def test_an_immutable_copy_is_made_anew(controller, apiserver, manager, ns):
