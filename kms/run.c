@@ -213,8 +213,6 @@ static int run_open(struct run *r, struct lh_err *err)
         rc = open_service(r, err);
     if (rc == 0)
         rc = open_server(r, err);
-    if (rc == 0 && r->o->metrics)
-        rc = kms_serve_new(r->loop, r->service, r->o->metrics, &r->serve, err);
     return rc;
 }
 
@@ -245,6 +243,8 @@ int kms_run(const struct kms_options *o, struct lh_err *err)
 
     if (rc == 0)
         rc = open_listener(&r, err);
+    if (rc == 0 && o->metrics)
+        rc = kms_serve_new(r.loop, r.service, o->metrics, &r.serve, err);
     if (rc == 0) {
         kms_service_start(r.service, on_ready, &r);
         rc = lh_loop_run(r.loop, err);
