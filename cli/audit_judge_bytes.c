@@ -21,7 +21,7 @@ AUDIT_JUDGE(audit_judge_class)
     }
     audit_counts(a, "secrets", NULL, n);
     if (n[AUDIT_KMS] + n[AUDIT_LOCAL] + n[AUDIT_NONE] + n[AUDIT_MALFORMED] == 0) {
-        lh_buf_put_z(b, "no Secret is stored: --prove writes one and looks");
+        lh_buf_put_z(b, "no Secret is stored: write one, and audit again");
         return AUDIT_NOT_PROVEN;
     }
     lh_buf_printf(b,
@@ -120,7 +120,7 @@ static enum audit_result stale_by_mix(const struct lh_vec *groups, struct lh_buf
         }
     }
     lh_buf_put_z(b, "every kind has one class and one key; whether it is the writer's needs "
-                    "--config, and for a KMS the API server's metrics or --prove");
+                    "--config, and for a KMS the API servers' --metrics");
     return AUDIT_NOT_PROVEN;
 }
 
@@ -152,7 +152,7 @@ static enum audit_result stale_by_config(const struct audit *a, const struct lh_
     if (unknown || a->is_damaged) {
         lh_buf_printf(b,
                       "of %" PRIu64 " objects it is not known whether their key is the current "
-                      "one, or objects may be missing: the API server's metrics or --prove name it",
+                      "one, or objects may be missing: the API servers' --metrics name it",
                       unknown);
         return AUDIT_NOT_PROVEN;
     }
@@ -228,8 +228,10 @@ static enum audit_result residue(const struct lh_vec *all, const char *what, con
 
 AUDIT_JUDGE(audit_judge_leftovers)
 {
-    return residue(&a->leftovers, "etcd's database file or its write-ahead log",
-                   "--etcd-data names etcd's data folder on this machine", b);
+    return residue(
+        &a->leftovers, "etcd's database file or its write-ahead log",
+        "free pages and the write-ahead log were not read: defragment etcd and let the log run out",
+        b);
 }
 
 AUDIT_JUDGE(audit_judge_backups)

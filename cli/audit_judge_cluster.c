@@ -76,7 +76,7 @@ static enum audit_result only_some(const struct audit *a, struct lh_buf *b)
 {
     lh_buf_printf(b,
                   "; %zu API servers were asked, and that these are all is not known "
-                  "(--apiservers or --metrics, and Pods of kube-apiserver)",
+                  "(--metrics, and Pods of kube-apiserver)",
                   a->servers.n);
     return AUDIT_NOT_PROVEN;
 }
