@@ -133,9 +133,11 @@ static bool entry_split(struct lh_str entry, struct lh_str *name, struct lh_str 
 /* As the API server checks it: labels with a dot between, one more at the end allowed. */
 static bool is_qualified(struct lh_str name)
 {
+    struct lh_str label, rest;
+
     if (lh_str_ends(name, LH_STR(".")))
         name.n--;
-    return lh_str_is_dns_subdomain(name) && memchr(name.p, '.', name.n);
+    return lh_str_is_dns_subdomain(name) && lh_str_cut(name, '.', &label, &rest);
 }
 
 static enum step read_annotation(struct object *o)

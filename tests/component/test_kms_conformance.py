@@ -137,7 +137,9 @@ def test_a_restart(kit, plugin, tmp_path, faults, want):
     # Under forgets the new process has another version: what was sealed is lost with the old one.
     bump = "echo 7 > '{}';".format(p.folder / "version") if faults else ""
     again = shlex.join([str(p.program), str(p.socket), str(p.folder / "version"), *faults])
-    script = f"kill {p.process.pid}\n{bump}\n{again} >/dev/null 2>&1 &\necho $! >{tmp_path}/pid"
+    # A service manager's restart waits for the end of the old process, which here becomes a zombie of ours.
+    ended = f"until grep -q '^State:.Z' /proc/{p.process.pid}/status; do sleep 0.01; done"
+    script = f"kill {p.process.pid}\n{ended}\n{bump}\n{again} >/dev/null 2>&1 &\necho $! >{tmp_path}/pid"
     try:
         status, results, _ = kit(p.socket, "--restart", script, "--only", "restart", "--settle", "10s")
     finally:

@@ -151,6 +151,7 @@ def test_the_controller_says_it_and_goes_on_by_itself(bin_dir, apiserver, manage
             manager.bao.unseal()
         assert c.wait_data("late", ns, seconds=15)["username"] == "user2"
         wait_ready(apiserver, "True Available", "vault")
-        assert c.metric("leasehold_store_ready", kind="ClusterSecretStore", store="vault") == 1
+        # The status is written first; the metric follows its answer.
+        wait_until("the metric", lambda: c.metric("leasehold_store_ready", kind="ClusterSecretStore", store="vault") == 1, 10)
     finally:
         c.kill()
