@@ -26,7 +26,8 @@ def test_copy_is_issued_rotated_and_undone(product, served, database_role):
     second = served.wait_data("db", lambda d: d.get("username") != first["username"])
     assert manager.pg_login(second["username"], second["password"])
     served.cluster.delete("secretprojection", "-n", SERVED, "db")
-    assert served.data("db") is None
+    # By its owner reference: Kubernetes' garbage collector is a moment behind.
+    wait_until("the Secret gone", lambda: served.data("db") is None, 30)
     wait_until("end of every user", lambda: not [u for u in manager.pg_users() if "-copied-" in u], 15)
     assert manager.bao.leases(path) == []
 

@@ -62,7 +62,7 @@ def test_leave_and_come_back(product, tenant, served, drain, database_role):
 
     # 1: what the controller made outside is undone; copies stay, and belong to nobody.
     status, said = drain()
-    assert status == 0 and said["items"] == [], said
+    assert status == 0 and said["items"] == [], (said["items"], said)
     assert finalizers(cluster) == []
     wait_until("the copy's user gone", lambda: copied["username"] not in manager.pg_users(), 15)
     assert served.data("plain") == {"password": "plain"} and served.data("db") == copied
