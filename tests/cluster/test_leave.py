@@ -62,7 +62,9 @@ def test_leave_and_come_back(product, tenant, served, drain, database_role):
 
     # 1: what the controller made outside is undone; copies stay, and belong to nobody.
     status, said = drain()
-    assert status == 0 and said["items"] == [], (said["items"], said)
+    # A leader that an earlier test killed leaves a login that this store's policy does not let its successor revoke: told.
+    told = [i for i in said["items"] if (i["kind"], i["name"]) != ("Token", "shared")]
+    assert said["done"] and told == [] and status == (1 if said["items"] else 0), said["items"]
     assert finalizers(cluster) == []
     wait_until("the copy's user gone", lambda: copied["username"] not in manager.pg_users(), 15)
     assert served.data("plain") == {"password": "plain"} and served.data("db") == copied
