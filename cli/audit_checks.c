@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The table of checks: what each says, why it matters, what to do. docs/reference is made from it.
- */
+/* The table of checks: what each says, why it matters, what to do. */
 #include <string.h>
 
 #include "audit_judge.h"

@@ -47,7 +47,7 @@ struct enc_file {
 };
 int enc_file_read(const char *path, struct enc_file *out, struct lh_err *err);
 void enc_file_done(struct enc_file *f);
-/* Replaces the file at once, its mode and owner as f->st has them. */
+/* Replaces the file at once: mode 0600, owner as f->st has it. */
 int enc_file_write(const struct enc_file *f, struct lh_err *err);
 
 /* encryption_api.c: an API server, one request at a time. */

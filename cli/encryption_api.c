@@ -33,7 +33,8 @@ static void on_answer(void *arg, const struct lh_http_answer *ans, const struct 
 
     c->done = true;
     if (err) {
-        *c->err = *err;
+        if (c->err)
+            *c->err = *err;
         c->rc = lh_err_negative(-err->code);
         return;
     }
