@@ -5,11 +5,18 @@
 
 /* A little less than we have ourselves: what the backend says of its failure is worth more than
  * that it was late. */
-static unsigned time_left(const struct kms_waiter *w)
+static unsigned set_limit(struct kms_flight *f)
 {
-    lh_ms left = w->answer_by - lh_clock_now();
+    lh_ms now = lh_clock_now(), left;
 
-    return left > 20 ? (unsigned)(left - left / 20) : 1;
+    for (const struct kms_waiter *w = f->waiters.first; w; w = w->next) {
+        if (w->answer_by > f->answer_by)
+            f->answer_by = w->answer_by;
+    }
+    left = f->answer_by - now;
+    left = left > 20 ? left - left / 20 : 1;
+    f->ends_at = now + left;
+    return (unsigned)left;
 }
 
 static struct lh_str text_of(const struct kms_cache_key *k)
@@ -114,7 +121,6 @@ void kms_fly_encrypt(struct kms_waiter *w)
 {
     struct kms_service *s = w->s;
     struct kms_flight *f = flight_new(s, s->keys.current);
-    unsigned ms = time_left(w);
     char aad[KMS_AAD_MAX];
 
     if (!f) {
@@ -126,7 +132,7 @@ void kms_fly_encrypt(struct kms_waiter *w)
     s->backend->ops->encrypt(
         s->backend, &f->key->v,
         (struct lh_str){f->plain ? lh_secret_expose_const(f->plain) : "", lh_secret_len(f->plain)},
-        kms_aad(f->key, aad), ms, sealed, f);
+        kms_aad(f->key, aad), set_limit(f), sealed, f);
 }
 
 /* To all who wait, from one buffer. */
@@ -146,10 +152,42 @@ static void answer_opened(struct kms_waiters *waiters, const struct lh_secret *p
     }
 }
 
+static void opened(void *arg, const struct lh_secret *plain, const struct lh_err *err);
+
+static void send_decrypt(struct kms_flight *f)
+{
+    const struct kms_waiter *any = f->waiters.first; /* they all ask for the same */
+    struct kms_service *s = f->s;
+    char aad[KMS_AAD_MAX];
+
+    s->backend->ops->decrypt(s->backend, &f->key->v, any->decrypt.sealed.ciphertext,
+                             kms_aad(f->key, aad), set_limit(f), opened, f);
+}
+
+/* The time that ran out was that of those it was sent for. Whoever joined later has some left. */
+static bool go_round(struct kms_flight *f, const struct lh_err *err)
+{
+    lh_ms now = lh_clock_now(), sent_for = f->answer_by;
+
+    if (err->code != LH_E_UNAVAILABLE || now < f->ends_at || f->s->ended)
+        return false;
+    for (struct kms_waiter *w = f->waiters.first, *next; w; w = next) {
+        next = w->next;
+        if (w->answer_by <= sent_for || w->answer_by <= now)
+            kms_fail(w, err);
+    }
+    if (!f->waiters.first)
+        return false;
+    send_decrypt(f);
+    return true;
+}
+
 static void opened(void *arg, const struct lh_secret *plain, const struct lh_err *err)
 {
     struct kms_flight *f = arg;
 
+    if (err && go_round(f, err))
+        return;
     if (err) {
         fail_all(f, err);
     } else {
@@ -176,7 +214,6 @@ static void take_off(struct kms_waiter *w, const struct kms_key *key,
 {
     struct kms_service *s = w->s;
     struct kms_flight *f = flight_new(s, key);
-    char aad[KMS_AAD_MAX];
 
     if (!f) {
         no_memory(w);
@@ -185,8 +222,7 @@ static void take_off(struct kms_waiter *w, const struct kms_key *key,
     f->hash = *hash;
     f->joinable = lh_map_set(s->joinable, text_of(hash), f, NULL, NULL) == 0;
     join(f, w);
-    s->backend->ops->decrypt(s->backend, &key->v, w->decrypt.sealed.ciphertext, kms_aad(key, aad),
-                             time_left(w), opened, f);
+    send_decrypt(f);
 }
 
 void kms_fly_decrypt(struct kms_waiter *w)

@@ -45,6 +45,8 @@ struct kms_flight {
     const struct kms_key *key;
     struct lh_secret *plain; /* of an Encrypt: what the ciphertext will be cached with */
     struct kms_cache_key hash;
+    lh_ms answer_by; /* of the waiters that it was sent for, the latest */
+    lh_ms ends_at;   /* when the backend was told to give up */
     bool joinable;
 };
 

@@ -237,11 +237,12 @@ static int open_listener(struct lh_listener *l, struct lh_err *err)
 {
     int rc;
 
-    rc = vhost_new(l, err);
+    /* First: whoever waits for an address that is taken tries often. */
+    rc = bind_address(l->opts.address, &l->fd, &l->port, err);
+    if (rc == 0)
+        rc = vhost_new(l, err);
     if (rc == 0)
         rc = lh_timer_new(l->s->loop, on_pause_over, l, &l->pause, err);
-    if (rc == 0)
-        rc = bind_address(l->opts.address, &l->fd, &l->port, err);
     if (rc == 0)
         rc = lh_poll_new(l->s->loop, l->fd, on_acceptable, l, &l->poll, err);
     if (rc == 0)

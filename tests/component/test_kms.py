@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -376,6 +377,40 @@ def test_an_upgrade_under_load_fails_no_call(program, tmp_path, how):
             assert holder.wait(5) == 0
         if listener:
             listener.close()
+
+
+def test_two_plugins_share_an_address_for_metrics_while_one_follows_the_other(program, tmp_path):
+    """Both serve the holder's socket; the second has no metrics until the first has ended, and serves calls from its start."""
+    (tmp_path / "keys").write_text("k1 " + base64.b64encode(SEED).decode() + "\n")
+    p = Plugin(program, tmp_path, "--local-key", tmp_path / "keys", "--cluster", "c1")
+    control, log = tmp_path / "control", tmp_path / "second.log"
+    holder = subprocess.Popen([program, "--hold", "--listen", p.socket, "--control", control], stderr=subprocess.DEVNULL)
+    second = None
+    try:
+        wait_until("holder", control.exists, 10)
+        p.start("--from-holder", str(control))
+        wait_until("ready", lambda: b'"ready"' in p.log.read_bytes(), 10)
+        with open(log, "wb") as out:
+            second = subprocess.Popen(p.argv("--from-holder", str(control)), stdin=subprocess.DEVNULL, stderr=out)
+        wait_until("it waits", lambda: b"metrics wait for their address" in log.read_bytes(), 10)
+        wait_until("it serves", lambda: b'"ready"' in log.read_bytes(), 10)
+        p.process.send_signal(signal.SIGSTOP)  # what is answered now, the second answers
+        try:
+            wait_until("a call to the second", lambda: refused(p.client().status, 500) is None, 10)
+        finally:
+            p.process.send_signal(signal.SIGCONT)
+        assert p.metric("leasehold_kms_calls_total", method="Status", code="OK") == 0  # still the first one's
+        assert p.stop() == 0
+        wait_until("its metrics", lambda: b"metrics have their address" in log.read_bytes(), 10)
+        assert p.metric("leasehold_kms_calls_total", method="Status", code="OK") >= 1
+        assert log.read_bytes().count(b"metrics wait") == 1
+    finally:
+        if second:
+            second.terminate()
+            assert second.wait(10) == 0
+        p.close()
+        holder.terminate()
+        assert holder.wait(5) == 0
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="another user is asked for")

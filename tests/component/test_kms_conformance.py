@@ -219,10 +219,9 @@ def test_passes_leasehold_kms_on_transit_rotated_and_restarted(kit, bin_dir, tmp
     rotate.write_text(
         f"export BAO_ADDR={bao.address()} BAO_CACERT={bao.ca} BAO_TOKEN=$(cat {bao.root_token_file})\n{command}\n"
     )
-    # The holder keeps the socket, so that the next worker may start before this one has ended; two workers cannot share
-    # the metrics port, which ends argv.
+    # The holder keeps the socket, so that the next worker may start before this one has ended.
     restart.write_text(
-        f"kill $(cat {worker})\n{shlex.join(ours.argv(*listen)[:-2])} </dev/null >/dev/null 2>&1 &\necho $! >{worker}\n"
+        f"kill $(cat {worker})\n{shlex.join(ours.argv(*listen))} </dev/null >/dev/null 2>&1 &\necho $! >{worker}\n"
     )
     holding = [str(bin_dir / "leasehold-kms"), "--hold", "--listen", str(ours.socket), "--control", str(control)]
     holder = subprocess.Popen(holding, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

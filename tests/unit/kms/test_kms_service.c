@@ -606,6 +606,69 @@ static void a_backend_that_does_not_answer_is_said_before_the_client_gives_up(vo
     release(); /* nobody waits any more */
 }
 
+static void wait_held(size_t n)
+{
+    while (b.n_held < n)
+        lh_loop_turn(loop, 1);
+}
+
+/* It was sent with the first one's time; who joined two seconds later gets all of his own. */
+static void who_joins_a_decrypt_keeps_his_own_time(void **state)
+{
+    struct result first, second, e = {0};
+
+    (void)state;
+    start();
+    id_of(1, e.key_id);
+    e.n = (size_t)snprintf(e.bytes, sizeof(e.bytes), "fake:v1:another plugin's seed");
+    b.hold = true;
+    start_decrypt(&first, e.key_id, e.bytes, e.n, &ours, 1);
+    wait_held(1);
+    lh_test_step(loop, 2 * SEC, 100);
+    start_decrypt(&second, e.key_id, e.bytes, e.n, &ours, 1);
+    let_arrive();
+    assert_int_equal(b.n_held, 1);
+    lh_test_step(loop, b.held[0].timeout_ms - 2 * SEC, 10);
+    b.code = LH_E_UNAVAILABLE; /* the backend's own time-out */
+    release();
+    assert_true(lh_test_run_until(loop, is_done, &first));
+    assert_int_equal(first.status, LH_GRPC_UNAVAILABLE);
+    assert_non_null(strstr(first.text, "the backend says no"));
+    let_arrive();
+    assert_false(second.done);
+    assert_int_equal(b.n_held, 1);
+    assert_in_range(b.held[0].timeout_ms, 1500, 2200);
+    b.code = 0;
+    release();
+    assert_true(lh_test_run_until(loop, is_done, &second));
+    assert_int_equal(second.status, LH_GRPC_OK);
+    assert_memory_equal(second.bytes, "another plugin's seed", 21);
+}
+
+/* Before the time is up it is an answer, and one for all. */
+static void a_decrypt_that_fails_at_once_fails_for_all(void **state)
+{
+    struct result first, second;
+    char id[KMS_KEY_ID_SIZE];
+
+    (void)state;
+    start();
+    id_of(1, id);
+    b.hold = true;
+    start_decrypt(&first, id, "fake:v1:x", 9, &ours, 1);
+    wait_held(1);
+    lh_test_step(loop, 2 * SEC, 100);
+    start_decrypt(&second, id, "fake:v1:x", 9, &ours, 1);
+    let_arrive();
+    b.code = LH_E_UNAVAILABLE;
+    release();
+    assert_true(lh_test_run_until(loop, is_done, &first));
+    assert_true(lh_test_run_until(loop, is_done, &second));
+    assert_int_equal(first.status, LH_GRPC_UNAVAILABLE);
+    assert_int_equal(second.status, LH_GRPC_UNAVAILABLE);
+    assert_int_equal(b.n_held, 0);
+}
+
 static void clients_that_go_away_leave_nothing_behind(void **state)
 {
     struct result e;
@@ -636,6 +699,8 @@ int main(void)
         T(a_key_that_is_gone_stops_writes),
         T(what_is_not_ours_never_reaches_the_backend),
         T(a_backend_that_does_not_answer_is_said_before_the_client_gives_up),
+        T(who_joins_a_decrypt_keeps_his_own_time),
+        T(a_decrypt_that_fails_at_once_fails_for_all),
         T(clients_that_go_away_leave_nothing_behind),
     };
 
