@@ -65,6 +65,7 @@ struct audit_used {
 struct audit_workload {
     char *kind, *namespace_, *name; /* owned */
     bool injected;                  /* by annotation or by a CSI volume */
+    unsigned sources;               /* secrets that its Pods are injected with, not in etcd */
     struct lh_vec secrets;          /* char *: names of Secrets that it uses */
     uint64_t pods;
 };
@@ -184,6 +185,8 @@ void audit_done(struct audit *a);
 /* Takes one stored value in. LH_E_NOMEM. */
 int audit_add(struct audit *a, const struct audit_path *p, const struct audit_value *v,
               struct lh_err *err);
+/* Once Pods are known: what they are injected with, as groups of secrets; inferred, not stored. */
+int audit_add_external(struct audit *a, struct lh_err *err);
 /* What audit_add() took in since audit_init(): gone. */
 int audit_forget_bytes(struct audit *a, struct lh_err *err);
 /* Groups sorted by resource (secrets first), namespace, class, key: struct audit_group *. */

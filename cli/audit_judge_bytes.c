@@ -107,7 +107,7 @@ static enum audit_result stale_by_mix(const struct lh_vec *groups, struct lh_buf
     for (size_t i = 1; i < groups->n; i++) {
         const struct audit_group *x = *(struct audit_group **)lh_vec_at(groups, i - 1);
 
-        for (size_t k = i; k < groups->n; k++) {
+        for (size_t k = x->protection == AUDIT_EXTERNAL ? groups->n : i; k < groups->n; k++) {
             const struct audit_group *y = *(struct audit_group **)lh_vec_at(groups, k);
 
             if (strcmp(x->resource, y->resource) != 0)
@@ -134,6 +134,8 @@ static enum audit_result stale_by_config(const struct audit *a, const struct lh_
         const struct audit_group *g = *(struct audit_group **)lh_vec_at(groups, i);
         enum freshness f = freshness_of(a, g);
 
+        if (g->protection == AUDIT_EXTERNAL)
+            continue;
         all += g->count;
         stale += f == STALE ? g->count : 0;
         unknown += f == UNKNOWN ? g->count : 0;

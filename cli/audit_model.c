@@ -376,6 +376,31 @@ int audit_add(struct audit *a, const struct audit_path *p, const struct audit_va
     return 0;
 }
 
+int audit_add_external(struct audit *a, struct lh_err *err)
+{
+    const struct audit_value injected = {.protection = AUDIT_EXTERNAL};
+    struct audit_path p = {.resource = "secrets"};
+    struct audit_group *g;
+    struct lh_str key;
+    size_t it = 0;
+    void *one;
+    int rc = 0;
+
+    while (rc == 0 && lh_map_next(a->workloads, &it, &key, &one)) {
+        const struct audit_workload *w = one;
+
+        if (!w->injected || w->sources == 0)
+            continue;
+        p.namespace_ = lh_str(w->namespace_);
+        rc = group_of(a, &p, &injected, &g, err);
+        if (rc < 0)
+            break;
+        g->count += w->sources;
+        g->proof = AUDIT_INFERRED;
+    }
+    return rc;
+}
+
 static int by_group(const void *left, const void *right)
 {
     const struct audit_group *a = *(struct audit_group *const *)left;

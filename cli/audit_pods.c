@@ -52,20 +52,54 @@ static bool is_injecting(struct lh_str key)
     return false;
 }
 
-static bool has_annotation(const lh_json *pod)
+/* Secrets that annotations name one by one; what only switches injection on counts as one of them
+ * where nothing else does. Projections are counted as the volumes that they become. */
+static unsigned annotated(const lh_json *pod, bool *injected)
 {
     const lh_json *all = lh_json_path(pod, "metadata", "annotations", NULL), *value;
     const char *off = lh_json_get_z(all, "leasehold.dev/inject");
     struct lh_str key, text;
     void *it = NULL;
+    unsigned n = 0;
 
     if (off && strcmp(off, "false") == 0)
-        return false;
+        return 0;
     while (lh_json_next(all, &it, &key, &value)) {
-        if (is_injecting(key) && !(lh_json_str(value, &text) && lh_str_eqz(text, "false")))
-            return true;
+        if (!is_injecting(key) || (lh_json_str(value, &text) && lh_str_eqz(text, "false")))
+            continue;
+        *injected = true;
+        n += lh_str_starts(key, LH_STR("leasehold.dev/secret.")) ||
+             memmem(key.p, key.n, "agent-inject-secret-", 20) != NULL;
     }
-    return false;
+    return n;
+}
+
+static bool is_injecting_volume(const lh_json *v)
+{
+    const char *driver = lh_json_get_z(lh_json_get(v, "csi"), "driver");
+
+    return driver && (strcmp(driver, "csi.leasehold.dev") == 0 ||
+                      strcmp(driver, "secrets-store.csi.k8s.io") == 0);
+}
+
+/* Pods of one workload are alike: the most of them all, lest a roll-out counts twice. */
+static void take_sources(struct audit_workload *w, const lh_json *pod)
+{
+    const lh_json *volumes = lh_json_path(pod, "spec", "volumes", NULL);
+    bool injected = false;
+    unsigned n = annotated(pod, &injected);
+
+    for (size_t i = 0; i < lh_json_len(volumes); i++) {
+        if (is_injecting_volume(lh_json_at(volumes, i))) {
+            injected = true;
+            n++;
+        }
+    }
+    if (injected && n == 0)
+        n = 1;
+    w->injected |= injected;
+    if (n > w->sources)
+        w->sources = n;
 }
 
 static int use(struct audit *a, struct audit_workload *w, const char *name, struct lh_err *err)
@@ -105,12 +139,8 @@ static int take_volume(struct audit *a, struct audit_workload *w, const lh_json 
 {
     const lh_json *sources = lh_json_path(v, "projected", "sources", NULL);
     const lh_json *csi = lh_json_get(v, "csi");
-    const char *driver = lh_json_get_z(csi, "driver");
     int rc;
 
-    if (driver && (strcmp(driver, "csi.leasehold.dev") == 0 ||
-                   strcmp(driver, "secrets-store.csi.k8s.io") == 0))
-        w->injected = true;
     rc = use(a, w, lh_json_get_z(lh_json_get(v, "secret"), "secretName"), err);
     if (rc == 0)
         rc = use(a, w, lh_json_get_z(lh_json_get(csi, "nodePublishSecretRef"), "name"), err);
@@ -358,7 +388,7 @@ int audit_take_pod(struct audit *a, const lh_json *pod, struct lh_err *err)
     if (rc < 0 || !w)
         return rc;
     w->pods++;
-    w->injected |= has_annotation(pod);
+    take_sources(w, pod);
     for (size_t i = 0; i < lh_json_len(volumes) && rc == 0; i++)
         rc = take_volume(a, w, lh_json_at(volumes, i), err);
     for (size_t k = 0; k < LH_ARRAY_LEN(lists); k++) {

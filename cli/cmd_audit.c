@@ -156,6 +156,8 @@ static int gather(struct job *j, struct lh_err *err)
         rc = pods(j, err);
     if (rc == 0 && (o->etcd || o->snapshot))
         rc = bytes(j, err);
+    if (rc == 0)
+        rc = audit_add_external(j->audit, err);
     if (rc == 0 && o->backup)
         rc = each(o->backup, take_backup, j, err);
     return rc;

@@ -56,10 +56,10 @@ def rule(resources, verbs, groups=None, names=None):
 class ApiServer:
     """Ends with this process at the latest. Administrators are in system:masters; everybody else meets RBAC."""
 
-    def __init__(self, folder=None, *, crds=True, controllers=(), audit=False, flags=(), pin=None, beside=None):
+    def __init__(self, folder=None, *, crds=True, controllers=(), audit=False, flags=(), pin=None, beside=None, etcd_tls=False):
         """controllers: of kube-controller-manager, see CONTROLLERS. audit: requests() counts those of ServiceAccounts.
         flags: more for kube-apiserver. pin: list of cores for all of it. beside: a started one whose etcd this one shares
-        and does not end."""
+        and does not end. etcd_tls: etcd asks for certificates, etcd_identity has some."""
         self.work = Work(folder)
         self.folder = self.work.path
         self._kube = tool("kube")
@@ -67,6 +67,8 @@ class ApiServer:
         self._controllers, self._flags, self._crds = controllers, flags, crds
         self._audit = self.folder / "audit.log" if audit else None
         self._beside = beside
+        self._etcd_tls = beside._etcd_tls if beside else etcd_tls
+        self.etcd_identity = ()  # CA, certificate, key: paths
         self._etcd_ports = self._port = None
         self._local = threading.local()
 
@@ -143,7 +145,7 @@ class ApiServer:
 
     @property
     def etcd_url(self):
-        return f"http://127.0.0.1:{self._etcd_ports[0]}"
+        return f"{'https' if self._etcd_tls else 'http'}://127.0.0.1:{self._etcd_ports[0]}"
 
     @property
     def ca(self):
@@ -341,7 +343,11 @@ class ApiServer:
         (self.folder / "sa.pub").write_bytes(openssl("pkey", "-in", key, "-pubout"))
         self._port, *self._etcd_ports = free_ports(3)
         if self._beside:
-            self._etcd_ports = self._beside._etcd_ports
+            self._etcd_ports, self.etcd_identity = self._beside._etcd_ports, self._beside.etcd_identity
+        elif self._etcd_tls:
+            self._etcd_serving = self._authority.leaf("etcd", "/CN=etcd", ["IP:127.0.0.1"], "serverAuth,clientAuth")
+            client = self._authority.leaf("etcd-client", "/CN=root", ["DNS:client"], "clientAuth")
+            self.etcd_identity = (self._authority.ca, *client)
         user = {"client-certificate": str(self._admin[0]), "client-key": str(self._admin[1])}
         self._write_kubeconfig(self.admin_kubeconfig, user, "default")
 
@@ -359,7 +365,11 @@ class ApiServer:
         return path
 
     def _start_etcd(self):
-        client, peer = (f"http://127.0.0.1:{p}" for p in self._etcd_ports)
+        client, peer = self.etcd_url, f"http://127.0.0.1:{self._etcd_ports[1]}"
+        tls = ()
+        if self._etcd_tls:
+            tls = ("--cert-file", self._etcd_serving[0], "--key-file", self._etcd_serving[1], "--client-cert-auth")
+            tls += ("--trusted-ca-file", self._authority.ca)
         self.work.start(
             "etcd",
             [
@@ -367,12 +377,15 @@ class ApiServer:
                 *("--unsafe-no-fsync", "--log-level", "warn", "--quota-backend-bytes", str(4 << 30)),
                 *("--listen-client-urls", client, "--advertise-client-urls", client),
                 *("--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", f"e={peer}"),
+                *tls,
             ],
         )
 
     def _start_apiserver(self):
+        identity = zip(("--etcd-cafile", "--etcd-certfile", "--etcd-keyfile"), self.etcd_identity, strict=False)
         argv = [
-            *(*self._pin, self._kube / "kube-apiserver", "--etcd-servers", f"http://127.0.0.1:{self._etcd_ports[0]}"),
+            *(*self._pin, self._kube / "kube-apiserver", "--etcd-servers", self.etcd_url),
+            *(word for pair in identity for word in pair),
             *("--bind-address", "127.0.0.1", "--advertise-address", "127.0.0.1", "--secure-port", self._port),
             *("--endpoint-reconciler-type", "none", "--service-cluster-ip-range", "10.96.0.0/16"),
             *("--client-ca-file", self.ca, "--tls-cert-file", self._serving[0]),
