@@ -11,6 +11,7 @@
 enum {
     READ_MS = 10 * 1000,
     PDBS_MAX = 500,
+    UNSEEN_MS = 500,
     ABSENT_MS = 60 * 1000,      /* what is missing is looked for again */
     REFUSED_MS = 5 * 60 * 1000, /* a person has to give us rights first */
 };
@@ -94,6 +95,7 @@ static void failed(struct load *l, const char *what, const struct lh_err *err)
         load_done(l, LH_QUEUE_RETRY, 0);
         return;
     }
+    load_seen(l);
     if (err->code == LH_E_DENIED)
         text = lh_asprintf("%s \"%s\": no right to %s in namespace \"%s\"; add it to "
                            "cluster.namespaces of the chart (verbs get, patch on %s.apps, list on "
@@ -153,15 +155,13 @@ static void tell_restarted(struct load *l)
 static void written(void *arg, const lh_json *obj, const struct lh_err *err)
 {
     struct load *l = arg;
-    struct room *room;
 
     (void)obj;
     l->op = NULL;
     if (err) {
-        room = l->restarting ? room_get(l->r, l->namespace_) : NULL;
         /* An answer that was lost may have been a yes: then it counts. */
-        if (room && (!err->sent || err->code != LH_E_UNAVAILABLE))
-            room_take_back(room);
+        if (l->restarting && (!err->sent || err->code != LH_E_UNAVAILABLE))
+            room_take_back(l->room, l->noted_at);
         failed(l, "patch it", err);
         return;
     }
@@ -181,7 +181,6 @@ static int write_stamp(struct load *l, const struct lh_vec *wants, bool restart,
 {
     const struct lh_kube_resource res = resource_of(l);
     lh_auto_json lh_json *patch = NULL;
-    struct room *room = NULL;
     char at[32];
     int rc = restart_stamp(wants->p, wants->n, &l->new_stamp, err);
 
@@ -191,16 +190,13 @@ static int write_stamp(struct load *l, const struct lh_vec *wants, bool restart,
     rc = restart_patch(l->obj, l->new_stamp, restart ? at : NULL, &patch, err);
     if (rc < 0)
         return rc;
-    if (restart) {
-        room = room_get(l->r, l->namespace_);
-        rc = room ? room_note(l->r, room, lh_clock_now()) : lh_err_nomem(err);
-    }
-    if (rc < 0)
-        return rc;
+    l->noted_at = lh_clock_now();
+    if (restart && room_note(l->r, l->room, l->noted_at) < 0)
+        return lh_err_nomem(err);
     l->restarting = restart;
     rc = lh_kube_json_patch(l->r->o.kube, &res, patch, written, l, &l->op, err);
-    if (rc < 0 && room)
-        room_take_back(room);
+    if (rc < 0 && restart)
+        room_take_back(l->room, l->noted_at);
     return rc;
 }
 
@@ -231,11 +227,18 @@ static int ask_pdbs(struct load *l, struct lh_err *err)
                          &l->op, err);
 }
 
+/* When a leader before this one restarted it, on our clock; 0: never, as far as that reaches. */
+static lh_ms by_another(const struct restart_look *look, lh_ms now)
+{
+    lh_ms ago = lh_clock_wall_ms() - look->restarted_wall_ms;
+
+    return look->restarted_wall_ms && ago >= 0 && ago < now ? now - ago : 0;
+}
+
 static void facts_of(const struct load *l, const struct restart_look *look,
                      const struct lh_vec *wants, bool known, struct restart_facts *out)
 {
-    lh_ms now = lh_clock_now(), ago = lh_clock_wall_ms() - look->restarted_wall_ms;
-    const struct room *room = room_get(l->r, l->namespace_);
+    lh_ms now = lh_clock_now(), before = by_another(look, now);
 
     *out = (struct restart_facts){
         .stamp = look->stamp ? look->stamp : l->stamp,
@@ -245,12 +248,9 @@ static void facts_of(const struct load *l, const struct restart_look *look,
         .paused = look->paused,
         .rolling = look->rolling,
         .changed_at = l->changed_at,
-        .last_at = l->last_at,
-        .free_at = room ? room_free_at(l->r, room, now) : now + l->r->o.window_ms,
+        .last_at = l->last_at ? l->last_at : before,
+        .free_at = room_free_at(l->r, l->room, now),
     };
-    /* By another leader. */
-    if (look->restarted_wall_ms && !l->last_at && ago >= 0 && ago < now)
-        out->last_at = now - ago;
 }
 
 static void act(struct load *l, const struct restart_look *look, const struct lh_vec *wants,
@@ -295,6 +295,10 @@ static void decide(struct load *l, const lh_json *pdbs)
         unknown(l);
     } else if (d.act == RESTART_LATER) {
         later(l, &d, d.why == RESTART_WAIT_DISRUPTION ? pdb : NULL);
+    } else if (d.act == RESTART_NOW && l->room->unseen > 0) {
+        /* What the leader before this one spent of the budget is not known yet. */
+        load_stop(l);
+        load_done(l, LH_QUEUE_OK, UNSEEN_MS);
     } else if (d.act == RESTART_NOW && !pdbs) {
         if (ask_pdbs(l, &err) < 0)
             failed(l, "list PodDisruptionBudgets", &err);
@@ -315,6 +319,16 @@ static void pdbs_came(void *arg, const lh_json *pdbs, const struct lh_err *err)
         decide(l, pdbs);
 }
 
+/* What another leader spent is spent. */
+static void count_before(struct load *l, const struct restart_look *look)
+{
+    lh_ms now = lh_clock_now(), at = by_another(look, now);
+
+    if (!l->seen && at > 0 && at + l->r->o.window_ms > now)
+        room_note(l->r, l->room, at);
+    load_seen(l);
+}
+
 static void load_came(void *arg, const lh_json *obj, const struct lh_err *err)
 {
     struct load *l = arg;
@@ -333,6 +347,7 @@ static void load_came(void *arg, const lh_json *obj, const struct lh_err *err)
         lh_free(l->stamp);
         l->stamp = stamp;
     }
+    count_before(l, &look);
     decide(l, NULL);
 }
 
@@ -354,11 +369,13 @@ void load_work(void *arg, const char *key)
     known = wants_of(l, &wants);
     any = wants.n > 0;
     lh_vec_done(&wants);
-    if (!known || !any) {
-        if (known)
-            current(l, "waits for nothing that counts");
-        else
-            unknown(l);
+    if (known && !any) {
+        load_seen(l);
+        current(l, "waits for nothing that counts");
+        return;
+    }
+    if (!known && l->seen) {
+        unknown(l);
         return;
     }
     res = resource_of(l);

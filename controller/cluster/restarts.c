@@ -73,7 +73,8 @@ static void room_free(void *arg)
     lh_free(room);
 }
 
-struct room *room_get(struct restarts *r, const char *namespace_)
+/* NULL: no memory. */
+static struct room *room_get(struct restarts *r, const char *namespace_)
 {
     struct room *room = lh_map_get(r->rooms, lh_str(namespace_));
 
@@ -89,28 +90,43 @@ struct room *room_get(struct restarts *r, const char *namespace_)
     return NULL;
 }
 
+static lh_ms *room_at(const struct room *room, size_t i)
+{
+    return lh_vec_at(&room->at, i);
+}
+
 lh_ms room_free_at(const struct restarts *r, const struct room *room, lh_ms now)
 {
     lh_ms at;
 
     if (room->at.n < r->o.budget)
         return now;
-    at = *(lh_ms *)lh_vec_at(&room->at, room->at.n - r->o.budget) + r->o.window_ms;
+    at = *room_at(room, room->at.n - r->o.budget) + r->o.window_ms;
     return at > now ? at : now;
 }
 
 int room_note(struct restarts *r, struct room *room, lh_ms at)
 {
+    if (!lh_vec_push(&room->at, &at))
+        return -LH_E_NOMEM;
+    for (size_t i = room->at.n - 1; i > 0 && *room_at(room, i - 1) > at; i--) {
+        *room_at(room, i) = *room_at(room, i - 1);
+        *room_at(room, i - 1) = at;
+    }
     /* Only as many as the budget counts are of interest. */
-    while (room->at.n > 0 && room->at.n >= r->o.budget)
+    while (room->at.n > r->o.budget)
         lh_vec_remove(&room->at, 0);
-    return lh_vec_push(&room->at, &at) ? 0 : -LH_E_NOMEM;
+    return 0;
 }
 
-void room_take_back(struct room *room)
+void room_take_back(struct room *room, lh_ms at)
 {
-    if (room->at.n > 0)
-        lh_vec_remove(&room->at, room->at.n - 1);
+    for (size_t i = room->at.n; i > 0; i--) {
+        if (*room_at(room, i - 1) == at) {
+            lh_vec_remove(&room->at, i - 1);
+            return;
+        }
+    }
 }
 
 /* Pairs of wish and workload. */
@@ -134,6 +150,13 @@ static bool is_linked(const struct lh_vec *v, const void *one)
     return false;
 }
 
+void load_seen(struct load *l)
+{
+    if (!l->seen && l->room)
+        l->room->unseen--;
+    l->seen = true;
+}
+
 static void load_free(void *arg)
 {
     struct load *l = arg;
@@ -141,6 +164,7 @@ static void load_free(void *arg)
     if (!l)
         return;
     load_stop(l);
+    load_seen(l);
     count_wait(l->r, l->wait, RESTART_WAIT_NONE);
     lh_vec_done(&l->wishes);
     lh_json_unref(l->obj);
@@ -178,7 +202,11 @@ static struct load *load_get(struct restarts *r, const char *ns, enum restart_ki
     l->key = LH_TAKE_PTR(key);
     l->namespace_ = lh_strdup(ns);
     l->name = lh_strdup(name);
-    if (l->namespace_ && l->name && lh_map_set(r->loads, lh_str(l->key), l, NULL, NULL) == 0)
+    l->room = room_get(r, ns);
+    if (l->room)
+        l->room->unseen++;
+    if (l->room && l->namespace_ && l->name &&
+        lh_map_set(r->loads, lh_str(l->key), l, NULL, NULL) == 0)
         return l;
     load_free(l);
     return NULL;

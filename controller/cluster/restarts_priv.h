@@ -26,14 +26,16 @@ struct wish { /* of one projection */
 
 struct room {         /* of one namespace's budget */
     struct lh_vec at; /* lh_ms of its restarts, ascending */
+    size_t unseen;    /* workloads that may have been restarted by another leader */
 };
 
 struct load { /* one workload */
     struct restarts *r;
     char *key, *namespace_, *name;
+    struct room *room;
     enum restart_kind kind;
     struct lh_vec wishes; /* struct wish * */
-    lh_ms changed_at, last_at;
+    lh_ms changed_at, last_at, noted_at;
     char *stamp; /* as we saw or wrote it last */
     /* What is thought of it. */
     enum condition_status status;
@@ -42,6 +44,7 @@ struct load { /* one workload */
     enum restart_wait wait;
     /* What is under way. */
     bool working, restarting, on_delete;
+    bool seen; /* read once in this life, or it cannot be */
     struct lh_kube_op *op;
     lh_json *obj;    /* as read */
     char *new_stamp; /* as written */
@@ -61,11 +64,12 @@ void load_says(struct load *l, enum condition_status status, const char *reason,
                enum restart_wait wait, char *message);
 /* The work on l is over; l may be gone then. */
 void load_done(struct load *l, enum lh_queue_result result, lh_ms after_ms);
-struct room *room_get(struct restarts *r, const char *namespace_); /* NULL: no memory */
 lh_ms room_free_at(const struct restarts *r, const struct room *room, lh_ms now);
-/* LH_E_NOMEM. */
+/* A restart at a time that may have passed. LH_E_NOMEM. */
 int room_note(struct restarts *r, struct room *room, lh_ms at);
-void room_take_back(struct room *room);
+/* The one that was noted for `at`. */
+void room_take_back(struct room *room, lh_ms at);
+void load_seen(struct load *l);
 void restarts_count(enum restart_kind kind);
 
 /* restart_work.c */

@@ -290,8 +290,8 @@ static void waits_for_all_values(void **state)
     restarts_start(t.r);
     await("db Unknown Starting");
     pass(SETTLE * 3);
-    assert_int_equal(fake_api_requests(t.api), 0);
-    restarts_drop(t.r, "shop", "db"); /* nobody waits for it any more */
+    assert_int_equal(fake_api_requests(t.api), 1); /* what was spent of the budget */
+    restarts_drop(t.r, "shop", "db");              /* nobody waits for it any more */
     pass(SETTLE + 1000);
     assert_int_equal(t.restarted, 1);
     assert_string_equal(annotation("web", true, RESTART_STAMP), "api=" H2);
@@ -370,6 +370,68 @@ static void a_namespace_has_a_budget(void **state)
     pass(WINDOW);
     assert_int_equal(t.restarted, 5);
     assert_true(condition_starts((void *)(uintptr_t) "db True Fresh"));
+}
+
+/* What is seen of it is a stamp of the time on the template of each workload. */
+static void a_new_leader_knows_what_the_last_one_spent(void **state)
+{
+    static const char *const names[] = {"a", "b"};
+    lh_ms ago[] = {20 * 1000, 5 * 1000};
+    char at[32];
+
+    (void)state;
+    for (size_t i = 0; i < LH_ARRAY_LEN(names); i++) {
+        lh_auto_free char *json = NULL;
+
+        lh_clock_format(lh_clock_wall_ms() - ago[i], at);
+        json = lh_asprintf(
+            "{\"apiVersion\":\"apps/v1\",\"kind\":\"Deployment\",\"metadata\":{\"name\":\"%s\","
+            "\"namespace\":\"shop\",\"uid\":\"u-%s\",\"generation\":1,\"annotations\":{"
+            "\"" RESTART_STAMP "\":\"db=" H1
+            "\"}},\"spec\":{\"template\":{\"metadata\":{\"annotations\":{\"" RESTART_AT
+            "\":\"%s\"}}}},\"status\":{\"observedGeneration\":9,\"conditions\":[{\"type\":"
+            "\"Progressing\",\"reason\":\"NewReplicaSetAvailable\"}]}}",
+            names[i], names[i], at);
+        fake_api_put(t.api, DEPLOYMENTS, json);
+    }
+    put_deployment("web", "\"" RESTART_STAMP "\":\"db=" H1 "\"", "");
+    want("db", "Deployment/web Deployment/a Deployment/b", H2, false);
+    restarts_start(t.r);
+    pass(SETTLE + 2000);
+    /* Both places are taken; the first is free a window after the older one. */
+    assert_int_equal(t.restarted, 0);
+    assert_int_equal(lh_metric_value(&restarts_metrics[1], LH_LABELS("budget")), 1);
+    assert_int_equal(lh_metric_value(&restarts_metrics[1], LH_LABELS("gap")), 2);
+    pass(WINDOW - ago[0] - SETTLE - 6000);
+    assert_int_equal(t.restarted, 0);
+    pass(6000);
+    assert_int_equal(t.restarted, 1);
+    assert_non_null(strstr(t.last, "shop/Deployment/web"));
+    pass(GAP);
+    assert_int_equal(t.restarted, 3);
+}
+
+/* One that cannot be read yet may have been restarted a moment ago; one that is not there was not.
+ */
+static void nothing_is_restarted_before_all_were_seen(void **state)
+{
+    static const struct fake_api_fault away = {
+        .method = "GET",
+        .prefix = "/apis/apps/v1/namespaces/shop/deployments/slow",
+        .status = 503,
+    };
+
+    (void)state;
+    fake_api_fault(t.api, &away);
+    put_deployment("web", "\"" RESTART_STAMP "\":\"db=" H1 "\"", "");
+    put_deployment("slow", "\"" RESTART_STAMP "\":\"db=" H1 "\"", "");
+    want("db", "Deployment/web Deployment/slow Deployment/absent", H2, false);
+    restarts_start(t.r);
+    pass(SETTLE * 2);
+    assert_int_equal(t.restarted, 0);
+    fake_api_fault_clear(t.api);
+    pass(WINDOW);
+    assert_int_equal(t.restarted, 2);
 }
 
 static void one_workload_has_a_gap(void **state)
@@ -577,6 +639,8 @@ int main(void)
         T(waits_for_all_values),
         T(a_rollout_ends_first),
         T(a_namespace_has_a_budget),
+        T(a_new_leader_knows_what_the_last_one_spent),
+        T(nothing_is_restarted_before_all_were_seen),
         T(one_workload_has_a_gap),
         T(leases_do_not_count),
         T(a_missing_workload_is_named_and_looked_for),
