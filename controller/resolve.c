@@ -4,26 +4,57 @@
 #include "leasehold/api/reasons.h"
 #include "leasehold/core/mem.h"
 
-/* One that is named, or the only one that admits the namespace. */
-static int choose_store(const struct lh_objects *o, const struct lh_projection *p,
-                        const struct lh_namespace *ns, struct lh_store **out, struct lh_err *err)
+static int named_store(const struct lh_objects *o, const struct lh_projection *p,
+                       struct lh_store **out, struct lh_err *err)
+{
+    *out = lh_objects_store(o, p->store_cluster_scoped, p->namespace_, p->store_name);
+    if (*out)
+        return 0;
+    return lh_err_reason(err,
+                         lh_err_set(err, LH_E_NOTFOUND,
+                                    "SecretProjection \"%s\" names %s \"%s\", which is not there "
+                                    "or not valid",
+                                    p->name,
+                                    p->store_cluster_scoped ? "ClusterSecretStore" : "SecretStore",
+                                    p->store_name),
+                         LH_REASON_StoreNotFound);
+}
+
+static int default_store(const struct lh_objects *o, const struct lh_default_store *def,
+                         const struct lh_namespace *ns, struct lh_store **out, struct lh_err *err)
+{
+    struct lh_store *own = lh_objects_store(o, false, ns->name, def->name);
+    struct lh_store *cluster = lh_objects_store(o, true, NULL, def->name);
+
+    if (def->any_kind && own && cluster && lh_allow_namespace(cluster, ns, NULL) == 0)
+        return lh_err_reason(err,
+                             lh_err_set(err, LH_E_INVALID,
+                                        "leasehold.dev/default-store of namespace \"%s\": there "
+                                        "are a SecretStore and a ClusterSecretStore \"%s\"; write "
+                                        "its kind before it, or name one in spec.storeRef",
+                                        ns->name, def->name),
+                             LH_REASON_StoreAmbiguous);
+    *out = def->cluster_scoped || (def->any_kind && !own) ? cluster : own;
+    if (*out)
+        return 0;
+    return lh_err_reason(err,
+                         lh_err_set(err, LH_E_NOTFOUND,
+                                    "leasehold.dev/default-store of namespace \"%s\": there is no "
+                                    "valid %s \"%s\"",
+                                    ns->name,
+                                    def->any_kind         ? "SecretStore or ClusterSecretStore"
+                                    : def->cluster_scoped ? "ClusterSecretStore"
+                                                          : "SecretStore",
+                                    def->name),
+                         LH_REASON_StoreNotFound);
+}
+
+static int only_store(const struct lh_objects *o, const struct lh_projection *p,
+                      const struct lh_namespace *ns, struct lh_store **out, struct lh_err *err)
 {
     size_t n, found = 0;
     struct lh_store *const *all = lh_objects_stores(o, &n);
 
-    if (p->has_store) {
-        *out = lh_objects_store(o, p->store_cluster_scoped, p->namespace_, p->store_name);
-        return *out ? 0
-                    : lh_err_reason(
-                          err,
-                          lh_err_set(err, LH_E_NOTFOUND,
-                                     "SecretProjection \"%s\" names %s \"%s\", which is "
-                                     "not there or not valid",
-                                     p->name,
-                                     p->store_cluster_scoped ? "ClusterSecretStore" : "SecretStore",
-                                     p->store_name),
-                          LH_REASON_StoreNotFound);
-    }
     for (size_t i = 0; i < n; i++) {
         if (lh_allow_namespace(all[i], ns, NULL) == 0) {
             *out = all[i];
@@ -38,6 +69,21 @@ static int choose_store(const struct lh_objects *o, const struct lh_projection *
                                     "namespace \"%s\": name one",
                                     p->name, found, ns->name),
                          found ? LH_REASON_StoreAmbiguous : LH_REASON_StoreNotFound);
+}
+
+/* One that is named, the namespace's default, or the only one that admits the namespace. */
+static int choose_store(const struct lh_objects *o, const struct lh_projection *p,
+                        const struct lh_namespace *ns, struct lh_store **out, struct lh_err *err)
+{
+    struct lh_default_store def;
+    int rc;
+
+    if (p->has_store)
+        return named_store(o, p, out, err);
+    rc = lh_default_store(ns, &def, err);
+    if (rc < 0)
+        return lh_err_wrap(err, rc, "leasehold.dev/default-store");
+    return def.name ? default_store(o, &def, ns, out, err) : only_store(o, p, ns, out, err);
 }
 
 /* As the provider checks once more on what is sent; here all of it before anything is asked for. */

@@ -28,6 +28,14 @@ static void store_changed(void *arg, struct lh_store *s, bool gone)
         copies_store_changed(c->copies, s);
 }
 
+static void namespace_changed(void *arg, const char *name)
+{
+    struct cluster *c = arg;
+
+    if (c->copies)
+        copies_namespace_changed(c->copies, name);
+}
+
 static void objects_synced(void *arg)
 {
     struct cluster *c = arg;
@@ -165,8 +173,11 @@ static int read_lists(struct cluster *c, struct lh_err *err)
 
 static int connect_kube(struct cluster *c, struct lh_err *err)
 {
-    const struct lh_objects_events ev = {
-        .store = store_changed, .synced = objects_synced, .bad = bad_object, .arg = c};
+    const struct lh_objects_events ev = {.store = store_changed,
+                                         .namespace_ = namespace_changed,
+                                         .synced = objects_synced,
+                                         .bad = bad_object,
+                                         .arg = c};
     const struct copies_parts parts = {.loop = c->loop,
                                        .o = &c->o,
                                        .namespaces = c->namespaces,

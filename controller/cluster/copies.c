@@ -569,6 +569,22 @@ bool copies_has_uid(const struct copies *s, const char *uid)
     return c && !c->gone && !c->deleting;
 }
 
+void copies_namespace_changed(struct copies *s, const char *name)
+{
+    struct lh_str key;
+    size_t it = 0;
+    void *p;
+
+    while (lh_map_next(s->by_uid, &it, &key, &p)) {
+        struct copy *c = p;
+
+        if (strcmp(c->namespace_, name) != 0)
+            continue;
+        c->edited = true;
+        copy_wake(c);
+    }
+}
+
 void copies_store_changed(struct copies *s, const struct lh_store *store)
 {
     struct lh_str key;

@@ -61,6 +61,8 @@ void copies_stop(struct copies *s);
 
 /* Stores or namespaces may have changed: of one store, or all (NULL). */
 void copies_store_changed(struct copies *s, const struct lh_store *store);
+/* Its labels or annotations: stores may admit it, or not, and its default store may be another. */
+void copies_namespace_changed(struct copies *s, const char *name);
 /* Nothing is left to be undone for this uid. */
 void copies_uid_settled(struct copies *s, const char *uid);
 /* Is there one of this uid that is not being deleted? */

@@ -14,6 +14,7 @@ enum {
     M_HELD,
     M_HELD_OPEN,
     M_WAITED,
+    M_DRAINING,
     M_READY,
     M_BAD_OBJECTS,
     M_MEMORY,
@@ -51,6 +52,8 @@ const struct lh_metric cluster_metrics[] = {
                           "1 while the breaker holds deletions until a person confirms.", NULL),
     [M_WAITED] = GAUGE("leasehold_cluster_oldest_due_seconds",
                        "For how long the oldest projection that is due has waited.", NULL),
+    [M_DRAINING] = GAUGE("leasehold_cluster_draining",
+                         "1 while a drain is asked for: nothing new is taken on.", NULL),
     [M_READY] =
         GAUGE("leasehold_cluster_ready", "1 when stores, projections and Secrets are known.", NULL),
     [M_BAD_OBJECTS] = {.name = "leasehold_bad_objects_total",
@@ -98,6 +101,7 @@ static void sample_copies(const struct copies *s)
         lh_metric_drop(&cluster_metrics[M_EXPIRY], NULL);
     lh_metric_set(&cluster_metrics[M_HELD], (double)n.breaker.waiting, NULL);
     lh_metric_set(&cluster_metrics[M_HELD_OPEN], n.breaker.open, NULL);
+    lh_metric_set(&cluster_metrics[M_DRAINING], n.drain != LH_DRAIN_NOT, NULL);
     lh_metric_set(&cluster_metrics[M_WAITED], n.oldest < 0 ? 0 : (double)(now - n.oldest) / 1000,
                   NULL);
 }

@@ -107,6 +107,21 @@ static void projection_changed(void *arg, const struct lh_projection *p, bool go
     }
 }
 
+static void namespace_changed(void *arg, const char *name)
+{
+    struct node *n = arg;
+    struct lh_str key;
+    size_t it = 0;
+    void *at;
+
+    while (n->set.objects && lh_map_next(n->set.by_id, &it, &key, &at)) {
+        struct volume *v = at;
+
+        if (strcmp(v->namespace_, name) == 0)
+            volume_edited(v);
+    }
+}
+
 static void objects_synced(void *arg)
 {
     struct node *n = arg;
@@ -263,6 +278,7 @@ static int connect_kube(struct node *n, struct lh_err *err)
 {
     const struct lh_objects_events ev = {.store = store_changed,
                                          .projection = projection_changed,
+                                         .namespace_ = namespace_changed,
                                          .synced = objects_synced,
                                          .bad = bad_object,
                                          .arg = n};

@@ -83,7 +83,8 @@ const struct lh_annotation lh_annotations[LH_ANN_COUNT] = {
     A(FORCE_SYNC, "force-sync", RESERVED, NULL, NULL,
       "Any new value on a SecretProjection has it fetched now."),
     A(DEFAULT_STORE, "default-store", RESERVED, NULL, NULL,
-      "On a namespace, as label or annotation: the store of Pods that name none."),
+      "On a namespace, as label or annotation: the store of Pods and SecretProjections that name "
+      "none."),
 };
 
 static bool fits(const struct lh_annotation *a, bool has_suffix)

@@ -157,36 +157,21 @@ static struct lh_store *only_one(const struct draft *d, const struct lh_namespac
     return NULL;
 }
 
-/* "[Kind/]name" of a namespace; a label can hold the name only. */
-static struct lh_store *by_default(const struct draft *d, const struct lh_namespace *ns,
-                                   const char *value)
-{
-    const char *slash = strchr(value, '/'), *name = slash ? slash + 1 : value;
-    struct lh_str kind = {value, slash ? (size_t)(slash - value) : 0};
-    bool cluster = lh_str_eqz(kind, "ClusterSecretStore");
-
-    if ((slash && !cluster && !lh_str_eqz(kind, "SecretStore")) ||
-        !lh_str_is_dns_subdomain(lh_str(name))) {
-        problem_add(d->problems, WHERE_DEFAULT, LH_REASON_AnnotationInvalid, true,
-                    "of namespace \"%s\" must be NAME, SecretStore/NAME or "
-                    "ClusterSecretStore/NAME",
-                    ns->name);
-        problem_mark_store(d->problems);
-        return NULL;
-    }
-    return by_name(d, ns, WHERE_DEFAULT, name, !slash, cluster);
-}
-
 struct lh_store *store_choose(const struct draft *d, const struct lh_namespace *ns)
 {
-    const char *def;
+    struct lh_default_store def;
+    struct lh_err err = {0};
 
     if (d->store_given)
         return by_name(d, ns, WHERE_STORE, d->store, d->store_any_kind, d->store_cluster_scoped);
-    def = lh_json_get_z(ns->annotations, WHERE_DEFAULT);
-    if (!def)
-        def = lh_json_get_z(ns->labels, WHERE_DEFAULT);
-    return def && *def ? by_default(d, ns, def) : only_one(d, ns);
+    if (lh_default_store(ns, &def, &err) < 0) {
+        problem_add_err(d->problems, WHERE_DEFAULT, LH_REASON_AnnotationInvalid, true, &err);
+        problem_mark_store(d->problems);
+        return NULL;
+    }
+    if (!def.name)
+        return only_one(d, ns);
+    return by_name(d, ns, WHERE_DEFAULT, def.name, def.any_kind, def.cluster_scoped);
 }
 
 struct lh_store *lh_inject_choose_store(const struct lh_inject_world *w,

@@ -26,6 +26,8 @@ void objects_tell(struct lh_objects *o, const struct object *obj, bool gone)
         o->ev.store(o->ev.arg, obj->store, gone);
     if (obj->kind == OBJECT_PROJECTION && o->ev.projection)
         o->ev.projection(o->ev.arg, obj->projection, gone);
+    if (obj->kind == OBJECT_NAMESPACE && o->ev.namespace_ && o->synced && !gone)
+        o->ev.namespace_(o->ev.arg, strrchr(obj->key, '\t') + 1);
 }
 
 void objects_tell_synced(struct lh_objects *o)

@@ -42,18 +42,18 @@ COPIES = [
 
 
 def projection(name, path, namespace, secret=None, **spec):
-    copy = {"name": secret or name}
+    fields = {
+        "storeRef": {"kind": "ClusterSecretStore", "name": "vault"},
+        "serviceAccountName": "default",
+        "kubernetesSecret": {"name": secret or name},
+        "items": [{"name": "db", "path": path}],
+        **spec,
+    }
     return {
         "apiVersion": "leasehold.dev/v1alpha1",
         "kind": "SecretProjection",
         "metadata": {"name": name, "namespace": namespace},
-        "spec": {
-            "storeRef": {"kind": "ClusterSecretStore", "name": "vault"},
-            "serviceAccountName": "default",
-            "kubernetesSecret": copy,
-            "items": [{"name": "db", "path": path}],
-            **spec,
-        },
+        "spec": {k: v for k, v in fields.items() if v is not None},
     }
 
 

@@ -78,6 +78,7 @@ CASES = {
     "LeaseholdCopiesStale": ("leasehold_cluster_stale_copies", {}, "1x10", "6m", {}, "0 1 0x10"),
     "LeaseholdCopiesWait": ("leasehold_cluster_oldest_due_seconds", {}, "400x20", "6m", {}, "299x20"),
     "LeaseholdDeletionsHeld": ("leasehold_cluster_deletions_held", {}, "0 0 1x10", "5m", {}, "0x10"),
+    "LeaseholdDrainForgotten": ("leasehold_cluster_draining", {}, "1x90", "65m", {}, "1x50 0x40"),
     "LeaseholdStoreNotReady": (
         *("leasehold_store_ready", {"kind": "SecretStore", "namespace": "shop", "store": "vault"}),
         *("0x10", "6m", {"kind": "SecretStore", "store": "vault"}, "0 0 1x10"),

@@ -11,6 +11,7 @@ from procs import wait_until
 from provision import add_database_role, put_kv2
 
 numbers = itertools.count()
+DEFAULT_STORE = "leasehold.dev/default-store"
 
 
 @pytest.fixture
@@ -267,6 +268,39 @@ def test_a_namespace_that_is_not_served(controller, apiserver):
     apiserver.apply(projection("no", "kv/app/s1", "elsewhere"))
     controller.wait_condition("no", "elsewhere", "False", "NamespaceNotServed")
     assert controller.secret("no", "elsewhere") is None
+
+
+def test_a_store_that_only_the_namespace_names(controller, apiserver, ns):
+    """Two stores admit it; what its annotation says is seen at once, also where nothing is due."""
+    apiserver.apply(
+        {
+            "apiVersion": "leasehold.dev/v1alpha1",
+            "kind": "SecretStore",
+            "metadata": {"name": "other", "namespace": ns},
+            "spec": {
+                "vault": {
+                    "addresses": ["https://127.0.0.1:1"],
+                    "auth": {"jwt": {"mount": "jwt", "role": "r", "audience": "vault"}},
+                }
+            },
+        },
+        projection("least", "kv/app/s1", ns, storeRef=None),
+    )
+
+    def name_default(store):
+        apiserver.merge(f"/api/v1/namespaces/{ns}", {"metadata": {"annotations": {DEFAULT_STORE: store}}})
+
+    controller.wait_condition("least", ns, "False", "StoreAmbiguous")
+    name_default("ClusterSecretStore/vault")
+    controller.wait_data("least", ns, lambda d: d["username"] == "user1")
+    controller.wait_condition("least", ns, "True")
+    name_default("ClusterSecretStore/none")
+    controller.wait_condition("least", ns, "False", "StoreNotFound")
+    assert controller.data("least", ns)["username"] == "user1"
+    name_default(None)
+    controller.wait_condition("least", ns, "False", "StoreAmbiguous")
+    apiserver.call("DELETE", f"/apis/leasehold.dev/v1alpha1/namespaces/{ns}/secretstores/other")
+    controller.wait_condition("least", ns, "True")
 
 
 def test_manager_away_at_first(controller, apiserver, manager, ns):

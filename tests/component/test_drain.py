@@ -106,12 +106,14 @@ def test_drain_undoes_and_copies_stay(controller, apiserver, manager, ns, drain)
     controller.kill()
     controller.start().wait_active()
     wait_until("the new leader's word", lambda: controller.ask("/status")["drain"] == "Keep", 10)
+    assert controller.metric("leasehold_cluster_draining") == 1
     assert drain()[0] == 0
     assert controller.secret("late", ns) is None and not users_of(manager, role)
     assert not manager.bao.requests(mark)["update", "auth/cluster-jwt/login"]
     # Taken back: the same Secrets are ours again, without adopt; one new credential.
     status, said, told = drain("--undo")
     assert status == 0 and said["done"], (said, told)
+    assert controller.metric("leasehold_cluster_draining") == 0
     for name in ("plain", "db", "late"):
         controller.wait_condition(name, ns, "True")
     secret = controller.secret("plain", ns)["metadata"]

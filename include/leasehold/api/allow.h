@@ -32,6 +32,16 @@ struct lh_namespace {
     const lh_json *labels, *annotations; /* NULL: none */
 };
 
+struct lh_default_store {
+    const char *name; /* NULL: the namespace says nothing */
+    bool any_kind, cluster_scoped;
+};
+/* The store of those in ns that name none: "[SecretStore/|ClusterSecretStore/]NAME" in the
+ * annotation leasehold.dev/default-store, else in the label, which holds a name only. Borrowed from
+ * ns. LH_E_INVALID (AnnotationInvalid). */
+int lh_default_store(const struct lh_namespace *ns, struct lh_default_store *out,
+                     struct lh_err *err);
+
 /* Does this one entry of spec.allow name ns, or select its labels? */
 int lh_allow_entry_admits(const struct lh_store_allow *a, const struct lh_namespace *ns, bool *out,
                           struct lh_err *err);

@@ -21,6 +21,8 @@ struct lh_objects_events {
      * was deleted. */
     void (*store)(void *arg, struct lh_store *s, bool gone);
     void (*projection)(void *arg, const struct lh_projection *p, bool gone);
+    /* From the cluster, once all is known: its labels or annotations are others now. */
+    void (*namespace_)(void *arg, const char *name);
     void (*synced)(void *arg); /* once, after the first whole state */
     void (*bad)(void *arg, const struct lh_err *err);
     void *arg;

@@ -67,6 +67,12 @@ static void on_projection(void *arg, const struct lh_projection *p, bool gone)
     lh_buf_printf(&events, "%cprojection/%s\n", gone ? '-' : '+', p->name);
 }
 
+static void on_namespace(void *arg, const char *name)
+{
+    (void)arg;
+    lh_buf_printf(&events, "~namespace/%s\n", name);
+}
+
 static void on_synced(void *arg)
 {
     (void)arg;
@@ -119,8 +125,11 @@ static int teardown(void **state)
 
 static void start(unsigned what)
 {
-    static const struct lh_objects_events handlers = {on_store, on_projection, on_synced, on_bad,
-                                                      NULL};
+    static const struct lh_objects_events handlers = {.store = on_store,
+                                                      .projection = on_projection,
+                                                      .namespace_ = on_namespace,
+                                                      .synced = on_synced,
+                                                      .bad = on_bad};
     struct lh_err err = {0};
 
     if (lh_objects_from_cluster(kube, what, &handlers, &objects, &err) < 0)
@@ -244,6 +253,10 @@ static void follows_namespaces(void **state)
     assert_string_equal(lh_json_get_z(ns.labels, "team"), "a");
     assert_null(ns.annotations);
     assert_false(lh_objects_namespace(objects, "elsewhere", &ns));
+    fake_api_put(api, NAMESPACES, NAMESPACE("b"));
+    await("~namespace/shop\n");
+    assert_true(lh_objects_namespace(objects, "shop", &ns));
+    assert_string_equal(lh_json_get_z(ns.labels, "team"), "b");
     assert_non_null(strstr(fake_api_last_accept(api), "PartialObjectMetadata"));
     fake_api_delete(api, NAMESPACES, NULL, "shop");
     lh_test_step(loop, 1000, 10);

@@ -47,7 +47,8 @@ static void on_bad(void *arg, const struct lh_err *err)
     lh_buf_printf(&events, "bad %.20s\n", strstr(err->msg, scratch.path) ? "file" : err->msg);
 }
 
-static const struct lh_objects_events handlers = {on_store, on_projection, on_synced, on_bad, NULL};
+static const struct lh_objects_events handlers = {
+    .store = on_store, .projection = on_projection, .synced = on_synced, .bad = on_bad};
 
 static int setup(void **state)
 {
