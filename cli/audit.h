@@ -216,9 +216,19 @@ enum audit_result { AUDIT_PASS, AUDIT_FAIL, AUDIT_NOT_PROVEN };
 const char *audit_severity_name(enum audit_severity s);
 const char *audit_result_name(enum audit_result r);
 
+/* What a check can come to. Whatever it is, without its sources it is not proven. */
+enum audit_reach {
+    AUDIT_DECIDES,   /* pass or fail */
+    AUDIT_CONFIRMS,  /* pass only: its absence is no fault of the cluster */
+    AUDIT_DISPROVES, /* fail only: what would prove it is out of reach */
+    AUDIT_REMINDS    /* neither: no source is read, a person has to look */
+};
+const char *audit_reach_name(enum audit_reach r);
+
 struct audit_check {
     const char *id;
     enum audit_severity severity;
+    enum audit_reach reach;
     const char *title;   /* what is well when it passes */
     const char *meaning; /* why it matters */
     const char *action;  /* what a person should do */

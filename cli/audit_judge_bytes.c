@@ -94,28 +94,28 @@ static enum freshness freshness_of(const struct audit *a, const struct audit_gro
     return strcmp(type, "kmsv2") == 0 ? by_key(a, g) : CURRENT;
 }
 
-/* Without the configuration: two classes of one kind cannot both be the writer's. */
 static bool differ(const struct audit_group *x, const struct audit_group *y)
 {
-    return strcmp(x->resource, y->resource) == 0 &&
-           (strcmp(x->provider, y->provider) != 0 || strcmp(x->name, y->name) != 0 ||
-            strcmp(x->key, y->key) != 0);
+    return strcmp(x->provider, y->provider) != 0 || strcmp(x->name, y->name) != 0 ||
+           strcmp(x->key, y->key) != 0;
 }
 
+/* Without the configuration: two classes of one kind cannot both be the writer's. Groups of a kind
+ * stand together, so each is held against the first of them. */
 static enum audit_result stale_by_mix(const struct lh_vec *groups, struct lh_buf *b)
 {
-    for (size_t i = 1; i < groups->n; i++) {
-        const struct audit_group *x = *(struct audit_group **)lh_vec_at(groups, i - 1);
+    const struct audit_group *first = NULL;
 
-        for (size_t k = x->protection == AUDIT_EXTERNAL ? groups->n : i; k < groups->n; k++) {
-            const struct audit_group *y = *(struct audit_group **)lh_vec_at(groups, k);
+    for (size_t i = 0; i < groups->n; i++) {
+        const struct audit_group *g = *(struct audit_group **)lh_vec_at(groups, i);
 
-            if (strcmp(x->resource, y->resource) != 0)
-                break;
-            if (!differ(x, y))
-                continue;
+        if (g->protection == AUDIT_EXTERNAL)
+            continue;
+        if (!first || strcmp(first->resource, g->resource) != 0) {
+            first = g;
+        } else if (differ(first, g)) {
             lh_buf_printf(b, "%s are stored in more than one class or under more than one key",
-                          x->resource);
+                          g->resource);
             return AUDIT_FAIL;
         }
     }
@@ -151,11 +151,15 @@ static enum audit_result stale_by_config(const struct audit *a, const struct lh_
                       stale, all, named, first);
         return AUDIT_FAIL;
     }
-    if (unknown || a->is_damaged) {
+    if (unknown) {
         lh_buf_printf(b,
-                      "of %" PRIu64 " objects it is not known whether their key is the current "
-                      "one, or objects may be missing: the API servers' --metrics name it",
-                      unknown);
+                      "of %" PRIu64 " of %" PRIu64 " objects it is not known whether their key is "
+                      "the current one: the API servers' --metrics name it",
+                      unknown, all);
+        return AUDIT_NOT_PROVEN;
+    }
+    if (a->is_damaged) {
+        lh_buf_put_z(b, "what was read is current; objects may be missing");
         return AUDIT_NOT_PROVEN;
     }
     lh_buf_printf(b, "all %" PRIu64 " objects are as their writer leaves them", all);
@@ -184,7 +188,7 @@ AUDIT_JUDGE(audit_judge_seeds)
     double cached = 0;
     bool known = false;
 
-    if (!a->has_bytes) {
+    if (!a->has_bytes || a->objects == 0) {
         lh_buf_put_z(b, "no stored object was read: --etcd or --snapshot");
         return AUDIT_NOT_PROVEN;
     }
@@ -200,7 +204,7 @@ AUDIT_JUDGE(audit_judge_seeds)
         lh_buf_printf(b, "; an API server holds %.0f", cached);
     if (stored > MANY_SEEDS || (known && cached > 10 * (double)stored + MANY_SEEDS))
         return AUDIT_FAIL;
-    return AUDIT_PASS;
+    return a->is_damaged ? AUDIT_NOT_PROVEN : AUDIT_PASS;
 }
 
 /* What stays behind after re-encryption; all: sources of one sort. */
@@ -254,7 +258,8 @@ AUDIT_JUDGE(audit_judge_configmaps)
                       a->pods.env_literals);
     if (a->secret_like || a->pods.env_literals)
         r = AUDIT_FAIL;
-    else if (a->has_bytes && a->pods.read && a->configmaps_unread == 0)
+    else if (a->has_bytes && a->pods.read && a->configmaps_unread == 0 && !a->is_damaged &&
+             a->workloads_cut == 0)
         r = AUDIT_PASS;
     if (a->configmaps_unread)
         lh_buf_printf(b, "%" PRIu64 " ConfigMaps are encrypted and were not looked into; ",
@@ -279,7 +284,9 @@ AUDIT_JUDGE(audit_judge_unused)
     }
     lh_buf_printf(b, "%" PRIu64 " Secrets are used by Pods, %" PRIu64 " by none", a->secrets_used,
                   a->secrets_unused);
-    return a->secrets_unused ? AUDIT_FAIL : AUDIT_PASS;
+    if (a->secrets_unused)
+        return AUDIT_FAIL;
+    return a->is_damaged ? AUDIT_NOT_PROVEN : AUDIT_PASS;
 }
 
 AUDIT_JUDGE(audit_judge_read)

@@ -65,6 +65,17 @@ static double longest_apart(const struct audit *a, const char **provider, bool *
     return longest;
 }
 
+/* API servers whose plugin told them a key. */
+static size_t told(const struct audit *a)
+{
+    size_t n = 0;
+    double at;
+
+    for (size_t i = 0; i < a->servers.n; i++)
+        n += audit_metrics_status(lh_vec_at(&a->servers, i), NULL, &at) != NULL;
+    return n;
+}
+
 /* Whether the metrics at hand are those of every API server. */
 static bool are_all_known(const struct audit *a)
 {
@@ -95,6 +106,10 @@ AUDIT_JUDGE(audit_judge_agreement)
         lh_buf_printf(b, "API servers name different keys of provider %s, for %.0f s or longer",
                       provider, apart);
         return apart > SETTLE_SECONDS ? AUDIT_FAIL : AUDIT_NOT_PROVEN;
+    }
+    if (any && told(a) < a->servers.n) {
+        lh_buf_printf(b, "%zu of %zu API servers name a key", told(a), a->servers.n);
+        return AUDIT_NOT_PROVEN;
     }
     lh_buf_put_z(b, any ? "they name the same key" : "they use no KMS v2");
     return are_all_known(a) ? AUDIT_PASS : only_some(a, b);
@@ -153,6 +168,10 @@ AUDIT_JUDGE(audit_judge_placement)
                       "%u containers in this cluster run Vault or OpenBao; whether one of them "
                       "wraps this cluster's keys is known to the plugin alone",
                       a->pods.managers);
+        return AUDIT_NOT_PROVEN;
+    }
+    if (a->workloads_cut) {
+        lh_buf_put_z(b, "there are more workloads than are looked at");
         return AUDIT_NOT_PROVEN;
     }
     lh_buf_put_z(b, "no Pod of this cluster but static ones serves the socket, and none runs a "

@@ -23,8 +23,6 @@ static bool is(const struct audit_provider *p, const char *type)
 
 AUDIT_JUDGE(audit_judge_covered)
 {
-    uint64_t n[AUDIT_PROTECTIONS];
-
     if (!a->has_config) {
         if (a->pods.read && a->pods.encryption_absent) {
             lh_buf_put_z(b, "an API server runs without --encryption-provider-config");
@@ -36,7 +34,6 @@ AUDIT_JUDGE(audit_judge_covered)
         lh_buf_put_z(b, "no rule names secrets, \"*.\" or \"*.*\"");
         return AUDIT_FAIL;
     }
-    audit_counts(a, "secrets", NULL, n);
     lh_buf_put_z(b, "a rule covers Secrets");
     if (a->pods.read && a->pods.encryption_absent) {
         lh_buf_put_z(b, ", but an API server runs without --encryption-provider-config");
@@ -53,6 +50,10 @@ AUDIT_JUDGE(audit_judge_identity_first)
         lh_buf_put_z(b, "a Secret that was written now was stored in plain text");
         return AUDIT_FAIL;
     }
+    if (a->proved && (a->canary.protection == AUDIT_KMS || a->canary.protection == AUDIT_LOCAL)) {
+        lh_buf_printf(b, "a Secret that was written now was stored by %s", a->canary.provider);
+        return AUDIT_PASS;
+    }
     if (!a->has_config)
         return no_config(b);
     if (!w) {
@@ -63,28 +64,69 @@ AUDIT_JUDGE(audit_judge_identity_first)
     return is(w, "identity") ? AUDIT_FAIL : AUDIT_PASS;
 }
 
+/* Objects of any kind that meet this rule, of one protection. */
+static uint64_t count_under(const struct audit *a, const struct audit_rule *r,
+                            enum audit_protection protection)
+{
+    struct lh_str key;
+    uint64_t n = 0;
+    size_t it = 0;
+    void *one;
+
+    while (lh_map_next(a->groups, &it, &key, &one)) {
+        const struct audit_group *g = one;
+
+        if (g->protection == protection && audit_rule_of(a, g->resource) == r)
+            n += g->count;
+    }
+    return n;
+}
+
+static bool lists_identity(const struct audit_rule *r)
+{
+    for (size_t i = 0; i < r->providers.n; i++) {
+        if (is(lh_vec_at(&r->providers, i), "identity"))
+            return true;
+    }
+    return false;
+}
+
+/* Whoever takes identity away while something needs it loses that: when in doubt, no advice. */
 AUDIT_JUDGE(audit_judge_identity_last)
 {
     const struct audit_rule *r = audit_rule_of(a, "secrets");
-    uint64_t n[AUDIT_PROTECTIONS];
-    bool listed = false;
+    uint64_t plain;
 
     if (!a->has_config)
         return no_config(b);
-    for (size_t i = 1; r && i < r->providers.n; i++)
-        listed |= is(lh_vec_at(&r->providers, i), "identity");
-    if (!listed) {
-        lh_buf_put_z(b, "identity is no longer a provider that reads Secrets");
+    if (!r || is(audit_writer_of(a, "secrets"), "identity")) {
+        lh_buf_put_z(b, "identity writes Secrets: another provider has to come first");
+        return AUDIT_FAIL;
+    }
+    plain = count_under(a, r, AUDIT_NONE);
+    if (!lists_identity(r)) {
+        if (plain == 0) {
+            lh_buf_put_z(b, "identity is no longer a provider of Secrets");
+            return AUDIT_PASS;
+        }
+        lh_buf_printf(b,
+                      "identity is gone, and %" PRIu64 " objects in plain text need it: an API "
+                      "server cannot read them",
+                      plain);
+        return AUDIT_FAIL;
+    }
+    if (plain) {
+        lh_buf_printf(b, "identity is still listed, and %" PRIu64 " objects in plain text need it",
+                      plain);
         return AUDIT_PASS;
     }
-    if (!a->has_bytes) {
-        lh_buf_put_z(b, "identity is still listed; whether it is needed only etcd's bytes tell");
+    if (!a->has_bytes || a->is_damaged || count_under(a, r, AUDIT_MALFORMED)) {
+        lh_buf_put_z(b, "identity is still listed; whether it is needed only all of etcd's bytes "
+                        "tell");
         return AUDIT_NOT_PROVEN;
     }
-    audit_counts(a, "secrets", NULL, n);
-    lh_buf_printf(b, "identity is still listed, and %" PRIu64 " Secrets in plain text need it",
-                  n[AUDIT_NONE]);
-    return n[AUDIT_NONE] ? AUDIT_PASS : AUDIT_FAIL;
+    lh_buf_put_z(b, "identity is still listed, and nothing needs it");
+    return AUDIT_FAIL;
 }
 
 AUDIT_JUDGE(audit_judge_weak)
@@ -137,8 +179,8 @@ AUDIT_JUDGE(audit_judge_kms1)
         lh_buf_printf(b, "%" PRIu64 " objects are stored by KMS v1", stored);
         return AUDIT_FAIL;
     }
-    if (!a->has_config || !a->has_bytes) {
-        lh_buf_put_z(b, "needs both the configuration and etcd's bytes");
+    if (!a->has_config || !a->has_bytes || a->is_damaged) {
+        lh_buf_put_z(b, "needs both the configuration and all of etcd's bytes");
         return AUDIT_NOT_PROVEN;
     }
     lh_buf_put_z(b, "neither configured nor stored");
@@ -192,6 +234,8 @@ AUDIT_JUDGE(audit_judge_files)
         lh_buf_printf(b, "; others may write its folder (%04o)", a->config.dir_mode & 07777);
         r = AUDIT_FAIL;
     }
+    if (!a->has_bytes || a->configmaps_unread)
+        lh_buf_put_z(b, "; ConfigMaps were not searched for copies");
     return r;
 }
 
@@ -212,7 +256,7 @@ static enum audit_result judge_socket(const struct audit_file *s, struct lh_buf 
         return AUDIT_FAIL;
     }
     /* Whoever may write the folder may put a socket of his own there, sticky bit or not. */
-    return (s->mode & 07) || (s->dir_mode & 02) || s->uid != 0 ? AUDIT_FAIL : AUDIT_PASS;
+    return (s->mode & 077) || (s->dir_mode & 022) || s->uid != 0 ? AUDIT_FAIL : AUDIT_PASS;
 }
 
 AUDIT_JUDGE(audit_judge_sockets)

@@ -237,11 +237,13 @@ struct flags {
     const lh_json *command, *args;
 };
 
-/* The value of --name=value or --name value; NULL: not there. */
+/* The value of --name=value or --name value, the last one, as the programs take it. false: not
+ * there. */
 static bool flag(const struct flags *f, const char *name, struct lh_str *out)
 {
     const lh_json *lists[] = {f->command, f->args};
     size_t n = strlen(name);
+    bool found = false;
     struct lh_str s;
 
     for (size_t k = 0; k < LH_ARRAY_LEN(lists); k++) {
@@ -250,17 +252,16 @@ static bool flag(const struct flags *f, const char *name, struct lh_str *out)
                 continue;
             if (s.n > n && s.p[n] == '=') {
                 *out = (struct lh_str){s.p + n + 1, s.n - n - 1};
-                return true;
-            }
-            if (s.n == n) {
+                found = true;
+            } else if (s.n == n) {
                 if (!lh_json_str(lh_json_at(lists[k], i + 1), out) ||
                     lh_str_starts(*out, LH_STR("--")))
                     *out = LH_STR("true");
-                return true;
+                found = true;
             }
         }
     }
-    return false;
+    return found;
 }
 
 static bool leaves_kms_out(const lh_json *container, const char *probe)
