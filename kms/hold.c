@@ -11,6 +11,7 @@
 #include "leasehold/core/fs.h"
 #include "leasehold/core/log.h"
 #include "listen.h"
+#include "sandbox.h"
 
 static volatile sig_atomic_t stop;
 
@@ -98,6 +99,7 @@ int kms_hold(const char *path, const char *control_path, uid_t peer_uid, struct 
     if (rc == 0)
         rc = kms_listen(control_path, SOCK_SEQPACKET, geteuid(), &control, err);
     if (rc == 0) {
+        kms_limit_holder();
         lh_log_info("holding", LH_F_STR("socket", path));
         rc = serve(&control, &held, &outside, err);
     }

@@ -11,6 +11,7 @@
 #include "leasehold/kmsv2/messages.h"
 #include "listen.h"
 #include "metrics.h"
+#include "sandbox.h"
 #include "serve.h"
 #include "service.h"
 
@@ -246,6 +247,7 @@ int kms_run(const struct kms_options *o, struct lh_err *err)
     if (rc == 0 && o->metrics)
         rc = kms_serve_new(r.loop, r.service, o->metrics, &r.serve, err);
     if (rc == 0) {
+        kms_limit_worker();
         kms_service_start(r.service, on_ready, &r);
         rc = lh_loop_run(r.loop, err);
     }

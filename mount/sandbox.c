@@ -2,26 +2,15 @@
 #include "sandbox.h"
 
 #include <errno.h>
-#include <linux/audit.h>
 #include <linux/capability.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <sched.h>
-#include <stddef.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "leasehold/core/mem.h"
-
-#if defined(__x86_64__)
-#define ARCH AUDIT_ARCH_X86_64
-#elif defined(__aarch64__)
-#define ARCH AUDIT_ARCH_AARCH64
-#else
-#error "the system call filter knows x86-64 and arm64"
-#endif
+#include "leasehold/core/seccomp.h"
 
 /* SYS_ADMIN mounts. DAC_READ_SEARCH opens a volume's root, which belongs to the peer and is closed
  * to others, in order to hand it out. */
@@ -76,36 +65,10 @@ static const unsigned allowed[] = {
     SYS_umount2,         SYS_unlinkat,      SYS_write,
 };
 
-/* Sanitizers map memory and start threads of their own. */
-#if defined(__SANITIZE_ADDRESS__)
-#define FILTERED 0
-#else
-#define FILTERED 1
-#endif
-
-static int filter_calls(struct lh_err *err)
-{
-    enum { HEAD = 4, CALLS = LH_ARRAY_LEN(allowed) };
-    struct sock_filter f[HEAD + CALLS + 2] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ARCH, 1, 0),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-    };
-    const struct sock_fprog program = {.len = LH_ARRAY_LEN(f), .filter = f};
-
-    for (unsigned i = 0; i < CALLS; i++)
-        f[HEAD + i] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, allowed[i],
-                                                   (unsigned char)(CALLS - i), 0);
-    f[HEAD + CALLS] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS);
-    f[HEAD + CALLS + 1] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
-    if (FILTERED && syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) < 0)
-        return lh_err_os(err, errno, "limit the system calls");
-    return 0;
-}
-
 int lh_mount_confine(struct lh_err *err)
 {
+    const struct lh_seccomp calls = {
+        .allowed = allowed, .n_allowed = LH_ARRAY_LEN(allowed), .kill_others = true};
     int rc;
 
     /* The C library looks for a time zone at the first log line, and never again. */
@@ -113,5 +76,7 @@ int lh_mount_confine(struct lh_err *err)
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
         return lh_err_os(err, errno, "give up gaining rights");
     rc = cut_capabilities(err);
-    return rc < 0 ? rc : filter_calls(err);
+    if (rc < 0 || !lh_seccomp_suits_build())
+        return rc;
+    return lh_seccomp_limit(&calls, err);
 }

@@ -388,6 +388,9 @@ def test_two_plugins_share_an_address_for_metrics_while_one_follows_the_other(pr
     second = None
     try:
         wait_until("holder", control.exists, 10)
+        if b"__asan_init" not in program.read_bytes():
+            own = next(iter(limits_of("self")))[2]
+            wait_until("limits of the holder", lambda: limits_of(holder.pid) == {("1", "2", own + 1)}, 10)
         p.start("--from-holder", str(control))
         wait_until("ready", lambda: b'"ready"' in p.log.read_bytes(), 10)
         with open(log, "wb") as out:
@@ -504,6 +507,68 @@ def test_no_secret_is_in_logs_metrics_status_or_a_core(plugin):
     assert "vault:v1:" not in said
     limits = pathlib.Path(f"/proc/{plugin.process.pid}/limits").read_text()
     assert re.search(r"Max core file size\s+0\s+0", limits)
+
+
+def limits_of(process):
+    """What holds for every thread: no new rights, the mode of the filter, and how many there are."""
+    found = set()
+    for status in pathlib.Path(f"/proc/{process}/task").glob("*/status"):
+        said = dict(line.split(":\t") for line in status.read_text().splitlines() if ":\t" in line)
+        found.add((said["NoNewPrivs"], said["Seccomp"], int(said["Seccomp_filters"])))
+    return found
+
+
+def test_system_calls_are_limited_and_all_of_its_work_goes_on(program, tmp_path, bao):
+    """A manager by name, so that threads resolve it; logins, files read again, an outage, a rotation, metrics."""
+    port = bao.address().rsplit(":", 1)[1]
+    name = [f"https://localhost:{port}"]
+    p = Plugin.on_transit(program, tmp_path, bao, "transit", "limited", *QUICK, addresses=name).start()
+    try:
+        if b"__asan_init" in program.read_bytes():
+            wait_until("it says so", lambda: "system calls are not limited" in p.log.read_text(), 10)
+            return
+        wait_until("it says so", lambda: "system calls are limited" in p.log.read_text(), 10)
+        own = next(iter(limits_of("self")))[2]
+        assert limits_of(p.process.pid) == {("1", "2", own + 1)}
+        c = p.client()
+        stop, failed = threading.Event(), []
+
+        def load(mine):
+            while not stop.is_set():
+                try:
+                    mine.decrypt(mine.encrypt(os.urandom(32)))
+                except CallError as e:
+                    failed.append(e.code)
+
+        threads = [threading.Thread(target=load, args=(p.client(),)) for _ in range(4)]
+        for t in threads:
+            t.start()
+        try:
+            for _ in range(3):
+                bao.revoke_tokens_of("*")  # a login each, and the file read
+                calls = p.metric("leasehold_kms_calls_total", method="Encrypt", code="OK")
+                wait_until(
+                    "load", lambda n=calls: p.metric("leasehold_kms_calls_total", method="Encrypt", code="OK") > n + 100, 20
+                )
+            assert failed == []
+            old = c.status()[1]
+            rotated(bao, "limited")
+            wait_until("version 2", lambda: c.status()[1] != old, 20)
+            assert failed == []
+            assert limits_of(p.process.pid) == {("1", "2", own + 1)}  # of threads that came later, too
+        finally:
+            stop.set()
+            for t in threads:
+                t.join()
+        bao.kill()
+        try:
+            assert refused(c.encrypt, SEED) == "Unavailable"
+        finally:
+            bao.start()
+        wait_until("an Encrypt that works", lambda: refused(c.encrypt, SEED) is None, 20)
+        assert p.stop() == 0
+    finally:
+        p.close()
 
 
 @pytest.mark.parametrize(
