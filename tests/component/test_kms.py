@@ -2,7 +2,6 @@
 """leasehold-kms with a real Transit engine, called by real grpc-go."""
 
 import base64
-import collections
 import json
 import os
 import pathlib
@@ -11,10 +10,10 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 
 import pytest
+from kmsload import Load
 from kmsplugin import CallError, Plugin, make_key, store_document
 from openbao import OpenBao
 from pki import Issuer
@@ -341,36 +340,16 @@ def test_an_upgrade_under_load_fails_no_call(program, tmp_path, how):
         p.program.chmod(0o755)
     try:
         p.start(*listen, **options)
-        c = p.client()
-        sealed = c.encrypt(SEED)
-        stop, failed, counts = threading.Event(), [], collections.Counter()
-
-        def load(mine):
-            while not stop.is_set():
-                for what in (mine.status, lambda: mine.encrypt(SEED), lambda: mine.decrypt(sealed)):
-                    try:
-                        what()
-                        counts["calls"] += 1
-                    except CallError as e:
-                        failed.append(str(e))
-
-        threads = [threading.Thread(target=load, args=(p.client(),)) for _ in range(4)]
-        for t in threads:
-            t.start()
-        for _ in range(4):
-            before = counts["calls"]
-            wait_until("load", lambda n=before: counts["calls"] > n + 200, 20)
-            assert p.stop() == 0
-            p.start(*listen, **options)
-        before = counts["calls"]
-        wait_until("load", lambda: counts["calls"] > before + 200, 20)
-        stop.set()
-        for t in threads:
-            t.join()
-        assert failed == []
-        assert counts["calls"] > 1000
+        sealed = p.client().encrypt(SEED)
+        with Load(p.socket, sealed, SEED) as load:
+            for _ in range(4):
+                load.wait_for(200)
+                assert p.stop() == 0
+                p.start(*listen, **options)
+            load.wait_for(200)
+        assert load.failed == []
+        assert load.calls >= 1000
     finally:
-        stop.set()
         p.close()
         if holder:
             holder.terminate()
@@ -531,35 +510,15 @@ def test_system_calls_are_limited_and_all_of_its_work_goes_on(program, tmp_path,
         own = next(iter(limits_of("self")))[2]
         assert limits_of(p.process.pid) == {("1", "2", own + 1)}
         c = p.client()
-        stop, failed = threading.Event(), []
-
-        def load(mine):
-            while not stop.is_set():
-                try:
-                    mine.decrypt(mine.encrypt(os.urandom(32)))
-                except CallError as e:
-                    failed.append(e.code)
-
-        threads = [threading.Thread(target=load, args=(p.client(),)) for _ in range(4)]
-        for t in threads:
-            t.start()
-        try:
+        with Load(p.socket, c.encrypt(SEED), SEED) as load:
             for _ in range(3):
                 bao.revoke_tokens_of("*")  # a login each, and the file read
-                calls = p.metric("leasehold_kms_calls_total", method="Encrypt", code="OK")
-                wait_until(
-                    "load", lambda n=calls: p.metric("leasehold_kms_calls_total", method="Encrypt", code="OK") > n + 100, 20
-                )
-            assert failed == []
+                load.wait_for(200)
             old = c.status()[1]
             rotated(bao, "limited")
             wait_until("version 2", lambda: c.status()[1] != old, 20)
-            assert failed == []
             assert limits_of(p.process.pid) == {("1", "2", own + 1)}  # of threads that came later, too
-        finally:
-            stop.set()
-            for t in threads:
-                t.join()
+        assert load.failed == []
         bao.kill()
         try:
             assert refused(c.encrypt, SEED) == "Unavailable"
