@@ -32,8 +32,9 @@ AUDIT_JUDGE(audit_judge_config_hash);
 AUDIT_JUDGE(audit_judge_placement);
 AUDIT_JUDGE(audit_judge_timing);
 AUDIT_JUDGE(audit_judge_lists);
-AUDIT_JUDGE(audit_judge_transit);
 AUDIT_JUDGE(audit_judge_etcd);
+/* audit_judge_manager.c */
+AUDIT_JUDGE(audit_judge_transit);
 AUDIT_JUDGE(audit_judge_rbac);
 
 #endif

@@ -262,14 +262,6 @@ AUDIT_JUDGE(audit_judge_lists)
     return lists > MANY_LISTS ? AUDIT_FAIL : AUDIT_PASS;
 }
 
-AUDIT_JUDGE(audit_judge_transit)
-{
-    (void)a;
-    lh_buf_put_z(b, "the manager was not asked: leasehold-kms warns of a key that may be deleted "
-                    "or whose min_decryption_version is above what is stored");
-    return AUDIT_NOT_PROVEN;
-}
-
 AUDIT_JUDGE(audit_judge_etcd)
 {
     if (a->etcd_plain_http || a->pods.etcd_plain) {
@@ -293,12 +285,4 @@ AUDIT_JUDGE(audit_judge_etcd)
     }
     lh_buf_put_z(b, "clients and peers show certificates");
     return AUDIT_PASS;
-}
-
-AUDIT_JUDGE(audit_judge_rbac)
-{
-    (void)a;
-    lh_buf_put_z(b,
-                 "roles are not read: `kubectl auth can-i --list` of an account says what it may");
-    return AUDIT_NOT_PROVEN;
 }
