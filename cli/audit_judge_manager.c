@@ -4,28 +4,39 @@
 #include <string.h>
 
 #include "audit_judge.h"
+#include "leasehold/core/mem.h"
 
 /* Subjects beyond Kubernetes' own: an operator or two, and people. */
 enum { FEW = 5, SHOWN = 5 };
 
-/* Whether the plugin has told of the key at its manager; what it warns of goes to b. */
-static bool has_told(const struct audit_plugin *p, struct lh_buf *b, unsigned *warned)
+/* Negative: it has not looked yet, or cannot. */
+static double warning_of(const struct audit_plugin *p, const char *warning)
 {
-    bool told = false;
-
     for (size_t i = 0; i < p->metrics.series.n; i++) {
         const struct audit_series *s = lh_vec_at(&p->metrics.series, i);
 
-        if (s->metric != AUDIT_METRIC_WARNING)
-            continue;
-        told |= strcmp(s->a, "deletion_allowed") == 0;
-        /* Where the manager runs is P16's. */
-        if (s->value <= 0 || strcmp(s->a, "in_cluster") == 0)
-            continue;
-        lh_buf_printf(b, "%s of %s; ", s->a, p->metrics.name);
-        (*warned)++;
+        if (s->metric == AUDIT_METRIC_WARNING && strcmp(s->a, warning) == 0)
+            return s->value;
     }
-    return told;
+    return -1;
+}
+
+bool audit_plugins_warn(const struct audit *a, const char *warning)
+{
+    for (size_t i = 0; i < a->plugins.n; i++) {
+        if (warning_of(lh_vec_at(&a->plugins, i), warning) > 0)
+            return true;
+    }
+    return false;
+}
+
+bool audit_plugins_told(const struct audit *a, const char *warning)
+{
+    for (size_t i = 0; i < a->plugins.n; i++) {
+        if (warning_of(lh_vec_at(&a->plugins, i), warning) < 0)
+            return false;
+    }
+    return a->plugins.n > 0;
 }
 
 /* A plugin that nothing is stored under may be another cluster's. */
@@ -46,29 +57,27 @@ static bool is_used(const struct audit *a, const struct audit_plugin *p)
 
 AUDIT_JUDGE(audit_judge_transit)
 {
-    unsigned warned = 0;
-    size_t silent = 0, unused = 0;
+    /* Where the manager runs is P16's. */
+    static const char *const warnings[] = {"deletion_allowed", "exportable",
+                                           "min_decryption_version", "upsert"};
+    size_t warned = 0, unused = 0;
 
     if (a->plugins.n == 0) {
         lh_buf_put_z(b, "the manager was not asked: --kms names the port of leasehold-kms, which "
                         "has asked it");
         return AUDIT_NOT_PROVEN;
     }
-    for (size_t i = 0; i < a->plugins.n; i++) {
-        const struct audit_plugin *p = lh_vec_at(&a->plugins, i);
-
-        silent += !has_told(p, b, &warned);
-        unused += !is_used(a, p);
+    for (size_t i = 0; i < LH_ARRAY_LEN(warnings); i++) {
+        if (audit_plugins_warn(a, warnings[i]))
+            lh_buf_printf(b, "%s%s", warned++ ? ", " : "leasehold-kms warns of ", warnings[i]);
     }
-    if (warned) {
-        lh_buf_put_z(b, "leasehold-kms warns of them");
+    if (warned)
         return AUDIT_FAIL;
-    }
-    if (silent) {
-        lh_buf_printf(b,
-                      "%zu of %zu plugins have not seen a manager's key: it is in a file, or the "
-                      "manager has not answered",
-                      silent, a->plugins.n);
+    for (size_t i = 0; i < a->plugins.n; i++)
+        unused += !is_used(a, lh_vec_at(&a->plugins, i));
+    if (!audit_plugins_told(a, "deletion_allowed")) {
+        lh_buf_put_z(b, "a plugin has not seen a manager's key: it is in a file, or the manager "
+                        "has not answered yet");
         return AUDIT_NOT_PROVEN;
     }
     if (unused) {

@@ -307,13 +307,13 @@ static int note_seed(struct audit *a, const struct audit_value *v, struct lh_err
     char hex[17];
     int rc;
 
+    lh_buf_init(&key, (size_t)16 * 1024);
     if (v->protection != AUDIT_KMS || v->source.n == 0)
         return 0;
     rc = lh_sha256(v->source.p, v->source.n, hash, err);
     if (rc < 0)
         return rc;
     lh_hex(hash, 8, hex);
-    lh_buf_init(&key, (size_t)16 * 1024);
     lh_buf_put_z(&key, hex);
     lh_buf_put_c(&key, ' ');
     lh_buf_put_str(&key, v->name);

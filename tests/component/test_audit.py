@@ -18,7 +18,7 @@ import pytest
 from apiserver import ApiServer, rule
 from kmsplugin import Plugin
 from openbao import OpenBao
-from procs import Work
+from procs import Work, wait_until
 
 CANARY = "s3cr3t-canary-value"
 SECRETBOX = {"secretbox": {"keys": [{"name": "home1", "secret": base64.b64encode(bytes(range(32))).decode()}]}}
@@ -68,7 +68,10 @@ class Bed:
 
     def __init__(self, bin_dir, folder, bao):
         self.program, self.folder, self.bao = bin_dir / "leasehold", folder, bao
-        self.plugin = Plugin.on_transit(bin_dir / "leasehold-kms", folder / "kms", bao, "transit", "audited")
+        program = bin_dir / "leasehold-kms"
+        quick = ("--probe-interval", "1s")
+        self.plugin = Plugin.on_transit(program, folder / "kms", bao, "transit", "audited", *quick)
+        bao.api("POST", "transit/config/keys", {"disable_upsert": True})
         self.config = folder / "encryption.json"
         flags = ["--encryption-provider-config-automatic-reload=true", "--encryption-provider-config", self.config]
         self.server = ApiServer(crds=False, etcd_tls=True)
@@ -367,3 +370,42 @@ def test_no_canary_is_left_behind_by_a_signal(bed, signo):
         relay.close()
     assert process.returncode == 2 and "stopped by a signal" in said
     assert canaries(bed) == []
+
+
+def check(told, name):
+    (found,) = [c for c in told["checks"] if c["id"] == name]
+    return found["result"], found["detail"]
+
+
+def test_what_the_plugin_knows_of_its_key(bed):
+    """P09 and P19, as the manager tells leasehold-kms."""
+    url = f"http://127.0.0.1:{bed.plugin.port}"
+    asked = (*bed.live, "--config", bed.config, "--kms", url)
+
+    def warned(of, value):
+        wait_until(f"{of} {value}", lambda: bed.plugin.metric("leasehold_kms_warning", warning=of) == value, 60, 0.2)
+
+    told = bed.json(*asked)
+    assert check(told, "P19") == ("pass", "1 plugins, which ask the manager, warn of nothing")
+    assert check(told, "P09") == ("pass", "the manager made the key's version 0 days ago")
+    bed.bao.api("POST", "transit/keys/audited/config", {"deletion_allowed": True})
+    try:
+        warned("deletion_allowed", 1)
+        assert check(bed.json(*asked), "P19") == ("fail", "leasehold-kms warns of deletion_allowed")
+    finally:
+        bed.bao.api("POST", "transit/keys/audited/config", {"deletion_allowed": False})
+    assert "leasehold-kms at" in bed.run(*bed.live, "--kms", "http://127.0.0.1:1", code=2)
+
+
+def test_who_may_read_secrets(bed):
+    result, detail = check(bed.json(*bed.kube), "P23")
+    assert result == "pass" and "0 may read every Secret" in detail
+    for i in range(6):
+        bed.server.account("readers", f"r{i}", [rule(["secrets"], ["list"])])
+    result, detail = check(bed.json(*bed.kube), "P23")
+    assert result == "fail" and "6 may read every Secret: ServiceAccount readers/r" in detail
+    # Who may not list roles learns the rest.
+    bed.server.account("audit", "pods-only", [rule(["pods"], ["list"])])
+    told = bed.json("--kubeconfig", bed.server.kubeconfig("audit", "pods-only"))
+    assert check(told, "P23")[0] == "not-proven" and any("roles were not read" in t for t in told["unknown"])
+    assert workloads(told).keys() == WORKLOADS.keys()
