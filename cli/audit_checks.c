@@ -48,10 +48,11 @@ const struct audit_check audit_checks[] = {
         "While they differ each makes the other's writes stale.",
         "Compare the plugins' configuration and their view of the manager.",
         "metrics of every API server"),
-    ROW("P09", AUDIT_MEDIUM, AUDIT_DECIDES, audit_judge_key_age, "The key is younger than 90 days",
+    ROW("P09", AUDIT_MEDIUM, AUDIT_DISPROVES, audit_judge_key_age,
+        "The key is younger than 90 days",
         "An old key has wrapped more, and has been in more backups.",
         "`leasehold encryption rotate`, or rotate the manager's key.",
-        "leasehold-kms for a manager's key; the file of a local one can only disprove it"),
+        "the configuration's file can only disprove it"),
     ROW("P10", AUDIT_LOW, AUDIT_DECIDES, audit_judge_seeds, "Few data keys wrap what is stored",
         "A cold API server asks the plugin once for each of them.",
         "`leasehold encryption rewrite` gathers objects under the current one.", "etcd's bytes"),
@@ -79,7 +80,7 @@ const struct audit_check audit_checks[] = {
         "The plugin starts without this API server",
         "A plugin or manager in the cluster that it protects waits for itself after an outage.",
         "Run the plugin as a static Pod or a systemd unit, the manager elsewhere.",
-        "the configuration and Pods; leasehold-kms"),
+        "the configuration and Pods"),
     ROW("P17", AUDIT_MEDIUM, AUDIT_DECIDES, audit_judge_timing,
         "The plugin answers well within its timeout",
         "Past the timeout reads and writes fail; a probe that leaves KMS out hides it.",
@@ -88,11 +89,11 @@ const struct audit_check audit_checks[] = {
     ROW("P18", AUDIT_INFO, AUDIT_DECIDES, audit_judge_lists, "\"*.*\" is not met by many LISTs",
         "Decrypting everything on each LIST contends for locks in the API server.",
         "Encrypt what is secret, not everything.", "the configuration and metrics"),
-    ROW("P19", AUDIT_HIGH, AUDIT_DECIDES, audit_judge_transit,
+    ROW("P19", AUDIT_HIGH, AUDIT_REMINDS, audit_judge_transit,
         "The manager's key cannot be lost or taken out",
         "Without that key no backup of etcd can be read; exported, it protects nothing.",
         "Not deletable, not exportable, min_decryption_version below what is stored.",
-        "leasehold-kms, which asks the manager"),
+        "the manager, which is not asked here"),
     ROW("P20", AUDIT_HIGH, AUDIT_DECIDES, audit_judge_etcd, "etcd asks for certificates",
         "Whoever reaches it reads, and writes, the whole cluster.",
         "TLS with client certificates for clients and peers, no other address.",
@@ -104,36 +105,16 @@ const struct audit_check audit_checks[] = {
     ROW("P22", AUDIT_LOW, AUDIT_DECIDES, audit_judge_unused, "Every Secret is used by a Pod",
         "What nobody uses can only leak. Ingresses and controllers use Secrets too.",
         "Look at them; delete what nothing needs.", "etcd's keys and Pods"),
-    ROW("P23", AUDIT_INFO, AUDIT_DECIDES, audit_judge_rbac, "Few may read Secrets through the API",
+    ROW("P23", AUDIT_INFO, AUDIT_REMINDS, audit_judge_rbac, "Few may read Secrets through the API",
         "Encryption at rest does not stop who may list Secrets or exec into Pods.",
-        "Review roles with list or get on secrets, and pods/exec.", "RBAC's roles and bindings"),
+        "Review roles with list or get on secrets, and pods/exec.",
+        "roles, which are not read here"),
     ROW("P24", AUDIT_HIGH, AUDIT_CONFIRMS, audit_judge_read,
         "What is said here rests on stored bytes",
         "Configurations and descriptions say what should be, not what is.",
         "On a managed cluster ask the provider for evidence, and write that down.", "etcd's bytes"),
     {0},
 };
-
-const char *audit_severity_name(enum audit_severity s)
-{
-    static const char *const names[] = {"info", "low", "medium", "high", "critical"};
-
-    return names[s];
-}
-
-const char *audit_reach_name(enum audit_reach r)
-{
-    static const char *const names[] = {"decides", "confirms", "disproves", "reminds"};
-
-    return names[r];
-}
-
-const char *audit_result_name(enum audit_result r)
-{
-    static const char *const names[] = {"pass", "fail", "not-proven"};
-
-    return names[r];
-}
 
 void audit_verdicts_done(struct lh_vec *verdicts)
 {

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Words of an audit and what they mean: for the report, and for the reference. */
+#include "audit.h"
+
+const char *audit_protection_name(enum audit_protection p)
+{
+    static const char *const names[AUDIT_PROTECTIONS] = {[AUDIT_EXTERNAL] = "external",
+                                                         [AUDIT_KMS] = "kms",
+                                                         [AUDIT_LOCAL] = "local",
+                                                         [AUDIT_NONE] = "none",
+                                                         [AUDIT_MALFORMED] = "malformed"};
+
+    return names[p];
+}
+
+const char *audit_protection_title(enum audit_protection p)
+{
+    static const char *const titles[AUDIT_PROTECTIONS] = {[AUDIT_EXTERNAL] = "external manager",
+                                                          [AUDIT_KMS] = "KMS envelope",
+                                                          [AUDIT_LOCAL] = "local key",
+                                                          [AUDIT_NONE] = "plain text",
+                                                          [AUDIT_MALFORMED] = "malformed"};
+
+    return titles[p];
+}
+
+const char *audit_protection_meaning(enum audit_protection p)
+{
+    static const char *const meanings[AUDIT_PROTECTIONS] = {
+        [AUDIT_EXTERNAL] = "Injected into Pods from a manager; nothing of it is in etcd.",
+        [AUDIT_KMS] = "Encrypted by a data key that a KMS wraps; the KMS's key is not in the "
+                      "cluster.",
+        [AUDIT_LOCAL] = "Encrypted by a key that stands in a file of the API server.",
+        [AUDIT_NONE] = "Read by whoever reads etcd, its disk or a backup.",
+        [AUDIT_MALFORMED] = "A prefix that is not known, or bytes that its prefix does not allow."};
+
+    return meanings[p];
+}
+
+const char *audit_proof_name(enum audit_proof p)
+{
+    static const char *const names[] = {"inferred", "configured", "proven"};
+
+    return names[p];
+}
+
+const char *audit_proof_meaning(enum audit_proof p)
+{
+    static const char *const meanings[] = {
+        "From the outside: flags, metrics, specifications of Pods. What is stored may differ.",
+        "From the EncryptionConfiguration: so the next write is made; what was written before "
+        "may differ.",
+        "From the stored bytes themselves."};
+
+    return meanings[p];
+}
+
+const char *audit_severity_name(enum audit_severity s)
+{
+    static const char *const names[] = {"info", "low", "medium", "high", "critical"};
+
+    return names[s];
+}
+
+const char *audit_reach_name(enum audit_reach r)
+{
+    static const char *const names[] = {"decides", "confirms", "disproves", "reminds"};
+
+    return names[r];
+}
+
+const char *audit_reach_meaning(enum audit_reach r)
+{
+    static const char *const meanings[] = {
+        "passes or fails", "passes; without its source it is not proven",
+        "fails; what would prove it is out of reach", "never decided here: a person looks"};
+
+    return meanings[r];
+}
+
+const char *audit_result_name(enum audit_result r)
+{
+    static const char *const names[] = {"pass", "fail", "not-proven"};
+
+    return names[r];
+}
