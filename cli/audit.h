@@ -83,6 +83,7 @@ enum audit_metric {
     AUDIT_METRIC_CACHE,    /* a: provider; decrypted seeds held */
     AUDIT_METRIC_LATENCY,  /* b: upper bound; calls to the plugin within it */
     AUDIT_METRIC_LISTS,    /* LIST requests answered */
+    AUDIT_METRIC_WARNING,  /* a: what leasehold-kms warns of; 1: it does */
     AUDIT_METRICS
 };
 struct audit_series {
@@ -97,6 +98,7 @@ struct audit_server {
 };
 
 /* audit_metrics.c: the Prometheus text of one API server; lines that are none are passed over. */
+void audit_server_done(struct audit_server *s); /* what it owns */
 int audit_metrics_read(struct lh_str text, struct audit_server *out, struct lh_err *err);
 /* The q quantile of the plugin's latency in seconds; negative: nothing measured. */
 double audit_metrics_latency(const struct audit_server *s, double q);
@@ -134,6 +136,24 @@ struct audit_residue {
     char *why;      /* could not be read; "" */
 };
 
+/* One leasehold-kms, as its own port tells. */
+struct audit_plugin {
+    struct audit_server metrics; /* AUDIT_METRIC_WARNING */
+    char *key;                   /* key_id that it advertises; "" */
+    int64_t created_s;           /* of that key's version, at the manager; 0: not known */
+};
+
+/* Who may read Secrets through the API, by RBAC; Kubernetes' own components apart. */
+struct audit_rights {
+    bool read;
+    bool everybody;       /* a group that everybody is in may read Secrets */
+    struct lh_map *roles; /* "namespace/name", "/name" of a ClusterRole: what it grants */
+    struct lh_map *all;   /* "Kind namespace/name": who may read every Secret */
+    struct lh_map *some;  /* ... those of some namespace */
+    struct lh_map *exec;  /* ... who may run programs in any Pod */
+    bool cut;             /* more subjects than are kept */
+};
+
 struct audit_pods {
     bool read;              /* Pods were listed */
     bool from_bytes;        /* out of etcd, not from the API server */
@@ -148,6 +168,7 @@ struct audit_pods {
     unsigned plugin_static;
     unsigned managers;     /* Pods that run Vault or OpenBao */
     uint64_t env_literals; /* of Pods, with names of secrets and a value */
+    uint64_t unread;       /* in etcd, and their bytes were not readable */
 };
 
 enum { AUDIT_MAX_GROUPS = 50000, AUDIT_MAX_SEEDS = 65536, AUDIT_MAX_WORKLOADS = 20000 };
@@ -171,14 +192,18 @@ struct audit {
     struct audit_file config;
     struct lh_vec sockets; /* struct audit_file */
     /* API servers */
-    struct lh_vec servers; /* struct audit_server */
+    struct lh_vec servers;   /* struct audit_server */
+    unsigned servers_alive;  /* how many there are, by what they tell of themselves; 0: not known */
+    unsigned servers_silent; /* that were asked and did not answer */
     struct audit_pods pods;
     struct lh_map *workloads; /* struct audit_workload */
     /* files */
     struct lh_vec backups, leftovers; /* struct audit_residue */
-    /* --prove */
+    /* --prove: one Secret was written, found in etcd as canary says, read back, and removed. */
     bool proved;
     struct audit_group canary;
+    struct lh_vec plugins; /* struct audit_plugin */
+    struct audit_rights rights;
     int64_t now_ms; /* wall */
     bool hash_names;
     struct lh_vec troubles; /* char *: what could not be read */
@@ -193,6 +218,10 @@ int audit_add(struct audit *a, const struct audit_path *p, const struct audit_va
 int audit_add_external(struct audit *a, struct lh_err *err);
 /* What audit_add() took in since audit_init(): gone. */
 int audit_forget_bytes(struct audit *a, struct lh_err *err);
+/* Copies of what v and p say. LH_E_NOMEM, and then there is nothing to be freed. */
+int audit_group_init(struct audit_group *g, const struct audit_path *p, const struct audit_value *v,
+                     struct lh_err *err);
+void audit_group_done(struct audit_group *g);
 /* Groups sorted by resource (secrets first), namespace, class, key: struct audit_group *. */
 int audit_groups(const struct audit *a, struct lh_vec *out, struct lh_err *err);
 /* Counts of a resource by class; namespace NULL: all. */
@@ -213,6 +242,10 @@ enum audit_protection audit_workload_class(const struct audit *a, const struct a
                                            enum audit_proof *proof);
 /* Sorted by namespace, kind, name: struct audit_workload *. */
 int audit_workload_list(const struct audit *a, struct lh_vec *out, struct lh_err *err);
+
+/* audit_rights.c: one Role or ClusterRole; then one RoleBinding or ClusterRoleBinding. */
+int audit_take_role(struct audit *a, const lh_json *role, struct lh_err *err);
+int audit_take_binding(struct audit *a, const lh_json *binding, struct lh_err *err);
 
 /* audit_checks.c */
 enum audit_severity { AUDIT_INFO, AUDIT_LOW, AUDIT_MEDIUM, AUDIT_HIGH, AUDIT_CRITICAL };

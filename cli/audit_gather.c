@@ -39,20 +39,26 @@ static enum audit_protection protection_of(const struct lh_atrest_value *v)
     }
 }
 
-static void take(struct reading *r, const struct audit_path *p, const struct lh_etcd_entry *e)
+void audit_value_of(const struct lh_etcd_entry *e, struct audit_value *out)
 {
     struct lh_atrest_value v;
-    struct audit_value one;
 
     lh_atrest_value_read_all(e->value, &v);
-    one = (struct audit_value){.protection = e->unread ? AUDIT_MALFORMED : protection_of(&v),
-                               .provider = lh_atrest_scheme_name(v.scheme),
-                               .name = v.name,
-                               .key = v.key_id,
-                               .source = v.dek_source,
-                               .revision = e->mod_revision};
-    if (one.protection == AUDIT_NONE)
-        one.plain = e->value;
+    *out = (struct audit_value){.protection = e->unread ? AUDIT_MALFORMED : protection_of(&v),
+                                .provider = lh_atrest_scheme_name(v.scheme),
+                                .name = v.name,
+                                .key = v.key_id,
+                                .source = v.dek_source,
+                                .revision = e->mod_revision};
+    if (out->protection == AUDIT_NONE)
+        out->plain = e->value;
+}
+
+static void take(struct reading *r, const struct audit_path *p, const struct lh_etcd_entry *e)
+{
+    struct audit_value one;
+
+    audit_value_of(e, &one);
     r->audit->bytes += e->value_size;
     if (audit_add(r->audit, p, &one, &r->err) < 0)
         r->stopped = true;
@@ -342,6 +348,7 @@ int audit_gather_metrics(struct audit *a, const char *path, struct lh_err *err)
 
 struct paging {
     struct audit *audit;
+    audit_take_fn take;
     struct lh_kube_op *op;
     struct lh_err err;
     char next[2048];
@@ -375,17 +382,16 @@ static void on_page(void *arg, const lh_json *obj, const struct lh_err *err)
         return;
     }
     for (size_t i = 0; i < lh_json_len(items); i++) {
-        if (audit_take_pod(p->audit, lh_json_at(items, i), &p->err) < 0)
+        if (p->take(p->audit, lh_json_at(items, i), &p->err) < 0)
             return;
     }
     put_token(p->next, sizeof(p->next), next ? next : "");
 }
 
-int audit_gather_pods(struct audit *a, struct lh_loop *loop, struct lh_kube *kube,
-                      unsigned timeout_ms, struct lh_err *err)
+int audit_gather_list(struct audit *a, struct lh_kube *kube, const struct lh_kube_resource *kind,
+                      audit_take_fn one, unsigned timeout_ms, struct lh_err *err)
 {
-    static const struct lh_kube_resource pods = {.group = "", .version = "v1", .resource = "pods"};
-    struct paging p = {.audit = a};
+    struct paging p = {.audit = a, .take = one};
     char query[2200];
     int rc = 0;
 
@@ -393,16 +399,25 @@ int audit_gather_pods(struct audit *a, struct lh_loop *loop, struct lh_kube *kub
         snprintf(query, sizeof(query), "limit=%d%s%s", PAGE, *p.next ? "&continue=" : "", p.next);
         p.done = false;
         p.next[0] = 0;
-        rc = lh_kube_start(kube, "GET", &pods, query, NULL, NULL, timeout_ms, on_page, &p, &p.op,
+        rc = lh_kube_start(kube, "GET", kind, query, NULL, NULL, timeout_ms, on_page, &p, &p.op,
                            err);
         while (rc == 0 && !p.done)
-            lh_loop_turn(loop, -1);
+            lh_loop_turn(lh_kube_loop(kube), -1);
         if (rc == 0 && p.err.code) {
             if (err)
                 *err = p.err;
             rc = -p.err.code;
         }
     } while (rc == 0 && *p.next);
+    return rc;
+}
+
+int audit_gather_pods(struct audit *a, struct lh_kube *kube, unsigned timeout_ms,
+                      struct lh_err *err)
+{
+    static const struct lh_kube_resource pods = {.group = "", .version = "v1", .resource = "pods"};
+    int rc = audit_gather_list(a, kube, &pods, audit_take_pod, timeout_ms, err);
+
     if (rc == 0)
         a->pods.read = true;
     return rc;

@@ -9,7 +9,10 @@
 #include "leasehold/etcd/source.h"
 
 struct lh_kube;
+struct lh_kube_resource;
 
+/* What stands in etcd as protection; borrowed from e. */
+void audit_value_of(const struct lh_etcd_entry *e, struct audit_value *out);
 /* Every object below prefix. */
 int audit_gather_etcd(struct audit *a, struct lh_loop *loop, struct lh_etcd *etcd,
                       const char *prefix, struct lh_err *err);
@@ -20,8 +23,19 @@ int audit_gather_backup(struct audit *a, struct lh_loop *loop, const char *path,
 int audit_gather_config(struct audit *a, const char *path, struct lh_err *err);
 /* One API server's /metrics, saved. */
 int audit_gather_metrics(struct audit *a, const char *path, struct lh_err *err);
-/* Pods of all namespaces, page by page. */
-int audit_gather_pods(struct audit *a, struct lh_loop *loop, struct lh_kube *kube,
-                      unsigned timeout_ms, struct lh_err *err);
+/* Objects of one kind in all namespaces, page by page. */
+typedef int (*audit_take_fn)(struct audit *a, const lh_json *obj, struct lh_err *err);
+int audit_gather_list(struct audit *a, struct lh_kube *kube, const struct lh_kube_resource *kind,
+                      audit_take_fn one, unsigned timeout_ms, struct lh_err *err);
+/* audit_take_pod() for all of them. */
+int audit_gather_pods(struct audit *a, struct lh_kube *kube, unsigned timeout_ms,
+                      struct lh_err *err);
+/* audit_rights.c: roles and who is bound to them. Where they may not be listed that is a trouble.
+ */
+int audit_gather_rights(struct audit *a, struct lh_kube *kube, unsigned timeout_ms,
+                        struct lh_err *err);
+/* audit_plugins.c: leasehold-kms at its own port, http://ADDR:PORT. */
+int audit_gather_plugin(struct audit *a, struct lh_loop *loop, const char *url, unsigned timeout_ms,
+                        struct lh_err *err);
 
 #endif

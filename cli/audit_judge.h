@@ -32,8 +32,13 @@ AUDIT_JUDGE(audit_judge_config_hash);
 AUDIT_JUDGE(audit_judge_placement);
 AUDIT_JUDGE(audit_judge_timing);
 AUDIT_JUDGE(audit_judge_lists);
-AUDIT_JUDGE(audit_judge_transit);
 AUDIT_JUDGE(audit_judge_etcd);
+/* audit_judge_manager.c */
+/* Whether a plugin warns of this, by the name that leasehold-kms has for it. */
+bool audit_plugins_warn(const struct audit *a, const char *warning);
+/* Whether each of them has looked, and there is one. */
+bool audit_plugins_told(const struct audit *a, const char *warning);
+AUDIT_JUDGE(audit_judge_transit);
 AUDIT_JUDGE(audit_judge_rbac);
 
 #endif

@@ -163,7 +163,11 @@ AUDIT_JUDGE(audit_judge_placement)
                       a->pods.plugin_pods);
         return AUDIT_FAIL;
     }
-    if (a->pods.managers) {
+    if (audit_plugins_warn(a, "in_cluster")) {
+        lh_buf_put_z(b, "leasehold-kms reaches its manager inside the cluster whose keys it wraps");
+        return AUDIT_FAIL;
+    }
+    if (a->pods.managers && !audit_plugins_told(a, "in_cluster")) {
         lh_buf_printf(b,
                       "%u containers in this cluster run Vault or OpenBao; whether one of them "
                       "wraps this cluster's keys is known to the plugin alone",
@@ -174,8 +178,8 @@ AUDIT_JUDGE(audit_judge_placement)
         lh_buf_put_z(b, "there are more workloads than are looked at");
         return AUDIT_NOT_PROVEN;
     }
-    lh_buf_put_z(b, "no Pod of this cluster but static ones serves the socket, and none runs a "
-                    "manager");
+    lh_buf_printf(b, "no Pod of this cluster but static ones serves the socket, and %s",
+                  a->pods.managers ? "the plugins' manager is elsewhere" : "none runs a manager");
     return AUDIT_PASS;
 }
 
@@ -262,14 +266,6 @@ AUDIT_JUDGE(audit_judge_lists)
     return lists > MANY_LISTS ? AUDIT_FAIL : AUDIT_PASS;
 }
 
-AUDIT_JUDGE(audit_judge_transit)
-{
-    (void)a;
-    lh_buf_put_z(b, "the manager was not asked: leasehold-kms warns of a key that may be deleted "
-                    "or whose min_decryption_version is above what is stored");
-    return AUDIT_NOT_PROVEN;
-}
-
 AUDIT_JUDGE(audit_judge_etcd)
 {
     if (a->etcd_plain_http || a->pods.etcd_plain) {
@@ -293,12 +289,4 @@ AUDIT_JUDGE(audit_judge_etcd)
     }
     lh_buf_put_z(b, "clients and peers show certificates");
     return AUDIT_PASS;
-}
-
-AUDIT_JUDGE(audit_judge_rbac)
-{
-    (void)a;
-    lh_buf_put_z(b,
-                 "roles are not read: `kubectl auth can-i --list` of an account says what it may");
-    return AUDIT_NOT_PROVEN;
 }

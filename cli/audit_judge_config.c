@@ -187,6 +187,27 @@ AUDIT_JUDGE(audit_judge_kms1)
     return AUDIT_PASS;
 }
 
+/* Of the version that the plugins advertise, as their manager dates it. */
+static enum audit_result kms_key_age(const struct audit *a, struct lh_buf *b)
+{
+    int64_t oldest = INT64_MAX, days;
+
+    for (size_t i = 0; i < a->plugins.n; i++) {
+        const struct audit_plugin *p = lh_vec_at(&a->plugins, i);
+
+        if (p->created_s < oldest)
+            oldest = p->created_s;
+    }
+    if (a->plugins.n == 0 || oldest <= 0) {
+        lh_buf_put_z(b, "a KMS key's age is known to its manager alone, and to leasehold-kms: "
+                        "--kms names its port");
+        return AUDIT_NOT_PROVEN;
+    }
+    days = (a->now_ms - oldest * 1000) / DAY_MS;
+    lh_buf_printf(b, "the manager made the key's version %" PRId64 " days ago", days);
+    return days > MAX_KEY_DAYS ? AUDIT_FAIL : AUDIT_PASS;
+}
+
 AUDIT_JUDGE(audit_judge_key_age)
 {
     const struct audit_provider *w = audit_writer_of(a, "secrets");
@@ -196,11 +217,8 @@ AUDIT_JUDGE(audit_judge_key_age)
         lh_buf_put_z(b, a->has_config ? "there is no key" : "the configuration was not read");
         return AUDIT_NOT_PROVEN;
     }
-    if (strncmp(w->type, "kms", 3) == 0) {
-        lh_buf_put_z(b, "a KMS key's age is known to its manager alone: see the creation time of "
-                        "the Transit key's latest version");
-        return AUDIT_NOT_PROVEN;
-    }
+    if (strncmp(w->type, "kms", 3) == 0)
+        return kms_key_age(a, b);
     if (!a->config.found) {
         lh_buf_put_z(b, "when the configuration last changed is not known");
         return AUDIT_NOT_PROVEN;

@@ -30,6 +30,7 @@ static const struct source {
     {ENVELOPE "kms_operations_latency_seconds_bucket", AUDIT_METRIC_LATENCY, "method_name", "le",
      NULL, NULL},
     {"apiserver_request_total", AUDIT_METRIC_LISTS, NULL, NULL, "verb", "LIST"},
+    {"leasehold_kms_warning", AUDIT_METRIC_WARNING, "warning", NULL, NULL, NULL},
 };
 
 struct line {

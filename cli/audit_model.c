@@ -15,39 +15,28 @@ enum { MAX_NAME = 1100, MAX_TROUBLES = 200 };
 
 int audit_init(struct audit *a, struct lh_err *err)
 {
-    int rc;
+    struct lh_map **maps[] = {&a->groups,       &a->seeds,      &a->used,        &a->workloads,
+                              &a->rights.roles, &a->rights.all, &a->rights.some, &a->rights.exec};
+    int rc = 0;
 
     *a = (struct audit){.now_ms = lh_clock_wall_ms()};
     lh_vec_init(&a->rules, sizeof(struct audit_rule));
     lh_vec_init(&a->sockets, sizeof(struct audit_file));
     lh_vec_init(&a->servers, sizeof(struct audit_server));
+    lh_vec_init(&a->plugins, sizeof(struct audit_plugin));
     lh_vec_init(&a->backups, sizeof(struct audit_residue));
     lh_vec_init(&a->leftovers, sizeof(struct audit_residue));
     lh_vec_init(&a->troubles, sizeof(char *));
-    rc = lh_map_new(&a->groups, err);
-    if (rc == 0)
-        rc = lh_map_new(&a->seeds, err);
-    if (rc == 0)
-        rc = lh_map_new(&a->used, err);
-    if (rc == 0)
-        rc = lh_map_new(&a->workloads, err);
+    for (size_t i = 0; i < LH_ARRAY_LEN(maps) && rc == 0; i++)
+        rc = lh_map_new(maps[i], err);
     if (rc < 0)
         audit_done(a);
     return rc;
 }
 
-static void done_group(struct audit_group *g)
-{
-    lh_free(g->resource);
-    lh_free(g->namespace_);
-    lh_free(g->provider);
-    lh_free(g->name);
-    lh_free(g->key);
-}
-
 static void free_group(void *p)
 {
-    done_group(p);
+    audit_group_done(p);
     lh_free(p);
 }
 
@@ -86,21 +75,34 @@ static void done_rules(struct lh_vec *rules)
     lh_vec_done(rules);
 }
 
+void audit_server_done(struct audit_server *s)
+{
+    for (size_t k = 0; k < s->series.n; k++) {
+        struct audit_series *x = lh_vec_at(&s->series, k);
+
+        lh_free(x->a);
+        lh_free(x->b);
+    }
+    lh_vec_done(&s->series);
+    lh_free(s->name);
+}
+
 static void done_servers(struct lh_vec *servers)
 {
-    for (size_t i = 0; i < servers->n; i++) {
-        struct audit_server *s = lh_vec_at(servers, i);
-
-        for (size_t k = 0; k < s->series.n; k++) {
-            struct audit_series *x = lh_vec_at(&s->series, k);
-
-            lh_free(x->a);
-            lh_free(x->b);
-        }
-        lh_vec_done(&s->series);
-        lh_free(s->name);
-    }
+    for (size_t i = 0; i < servers->n; i++)
+        audit_server_done(lh_vec_at(servers, i));
     lh_vec_done(servers);
+}
+
+static void done_plugins(struct lh_vec *plugins)
+{
+    for (size_t i = 0; i < plugins->n; i++) {
+        struct audit_plugin *p = lh_vec_at(plugins, i);
+
+        audit_server_done(&p->metrics);
+        lh_free(p->key);
+    }
+    lh_vec_done(plugins);
 }
 
 static void done_residues(struct lh_vec *v)
@@ -126,10 +128,15 @@ void audit_done(struct audit *a)
     lh_free(a->config.path);
     done_rules(&a->rules);
     done_servers(&a->servers);
+    done_plugins(&a->plugins);
+    lh_map_free(a->rights.roles, NULL);
+    lh_map_free(a->rights.all, NULL);
+    lh_map_free(a->rights.some, NULL);
+    lh_map_free(a->rights.exec, NULL);
     done_residues(&a->backups);
     done_residues(&a->leftovers);
     free_strings(&a->troubles);
-    done_group(&a->canary);
+    audit_group_done(&a->canary);
     lh_free(a->source);
     *a = (struct audit){0};
 }
@@ -193,37 +200,57 @@ static char *printable(struct lh_str s)
     return copy;
 }
 
-static struct audit_group *group_new(const char *resource, struct lh_str ns,
-                                     const struct audit_value *v)
+void audit_group_done(struct audit_group *g)
+{
+    lh_free(g->resource);
+    lh_free(g->namespace_);
+    lh_free(g->provider);
+    lh_free(g->name);
+    lh_free(g->key);
+    *g = (struct audit_group){0};
+}
+
+int audit_group_init(struct audit_group *g, const struct audit_path *p, const struct audit_value *v,
+                     struct lh_err *err)
+{
+    *g = (struct audit_group){.resource = lh_strdup(p->resource),
+                              .namespace_ = printable(p->namespace_),
+                              .provider = lh_strdup(v->provider ? v->provider : ""),
+                              .name = printable(v->name),
+                              .key = printable(v->key),
+                              .protection = v->protection,
+                              .proof = AUDIT_PROVEN,
+                              .oldest = v->revision};
+    if (g->resource && g->namespace_ && g->provider && g->name && g->key)
+        return 0;
+    audit_group_done(g);
+    return lh_err_nomem(err);
+}
+
+static int group_new(const struct audit_path *p, const struct audit_value *v,
+                     struct audit_group **out, struct lh_err *err)
 {
     struct audit_group *g = lh_calloc(1, sizeof(*g));
+    int rc = g ? audit_group_init(g, p, v, err) : lh_err_nomem(err);
 
-    if (!g)
-        return NULL;
-    g->resource = lh_strdup(resource);
-    g->namespace_ = printable(ns);
-    g->provider = lh_strdup(v->provider ? v->provider : "");
-    g->name = printable(v->name);
-    g->key = printable(v->key);
-    g->protection = v->protection;
-    g->proof = AUDIT_PROVEN;
-    g->oldest = v->revision;
-    if (!g->resource || !g->namespace_ || !g->provider || !g->name || !g->key) {
-        free_group(g);
-        return NULL;
-    }
-    return g;
+    if (rc < 0)
+        lh_free(g);
+    else
+        *out = g;
+    return rc;
 }
 
 /* Past the cap namespaces and keys fall together, so that sums stay right. */
 static int group_of(struct audit *a, const struct audit_path *p, const struct audit_value *v,
                     struct audit_group **out, struct lh_err *err)
 {
-    struct audit_value merged = {.protection = v->protection, .provider = v->provider};
+    const struct audit_value merged = {.protection = v->protection, .provider = v->provider};
+    struct audit_path others = *p;
     lh_auto_buf struct lh_buf key;
     bool cut = false;
     int rc;
 
+    others.namespace_ = LH_STR("(others)");
     lh_buf_init(&key, (size_t)64 * 1024);
     for (int i = 0; i < 2; i++) {
         lh_buf_reset(&key);
@@ -241,11 +268,11 @@ static int group_of(struct audit *a, const struct audit_path *p, const struct au
         if (*out)
             break;
         if (cut || lh_map_len(a->groups) < AUDIT_MAX_GROUPS) {
-            *out =
-                group_new(p->resource, cut ? LH_STR("(others)") : p->namespace_, cut ? &merged : v);
-            rc = *out ? lh_map_set(a->groups, lh_buf_peek(&key), *out, NULL, err)
-                      : lh_err_nomem(err);
-            if (rc < 0 && *out)
+            rc = group_new(cut ? &others : p, cut ? &merged : v, out, err);
+            if (rc < 0)
+                return rc;
+            rc = lh_map_set(a->groups, lh_buf_peek(&key), *out, NULL, err);
+            if (rc < 0)
                 free_group(*out);
             return rc;
         }
@@ -262,13 +289,13 @@ static int note_seed(struct audit *a, const struct audit_value *v, struct lh_err
     char hex[17];
     int rc;
 
+    lh_buf_init(&key, (size_t)16 * 1024);
     if (v->protection != AUDIT_KMS || v->source.n == 0)
         return 0;
     rc = lh_sha256(v->source.p, v->source.n, hash, err);
     if (rc < 0)
         return rc;
     lh_hex(hash, 8, hex);
-    lh_buf_init(&key, (size_t)16 * 1024);
     lh_buf_put_z(&key, hex);
     lh_buf_put_c(&key, ' ');
     lh_buf_put_str(&key, v->name);

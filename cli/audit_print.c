@@ -106,6 +106,13 @@ void audit_put_text(const struct audit *a, const struct lh_vec *verdicts, struct
         lh_buf_printf(b, "and %zu more: -o json has all\n", rows - TEXT_ROWS);
     lh_vec_done(&groups);
     put_workloads(a, b);
+    if (a->proved)
+        lh_buf_printf(b,
+                      "\nCANARY\nA Secret that was written, found in etcd, read back and removed: "
+                      "%s%s%s%s%s%s\n",
+                      audit_protection_name(a->canary.protection), *a->canary.provider ? ", " : "",
+                      a->canary.provider, *a->canary.name ? " " : "", a->canary.name,
+                      *a->canary.key ? ", under the key that is current" : "");
     lh_buf_put_z(b, "\nCHECKS\n");
     put_checks(verdicts, b);
     for (size_t i = 0; i < a->troubles.n; i++)
@@ -156,6 +163,22 @@ static void objects_json(const struct audit *a, lh_json *objects, lh_json *malfo
         lh_json_push(g->protection == AUDIT_MALFORMED ? malformed : objects, o);
     }
     lh_vec_done(&groups);
+}
+
+static lh_json *canary_json(const struct audit *a)
+{
+    lh_json *o;
+    char room[256];
+
+    if (!a->proved)
+        return lh_json_new_null();
+    o = lh_json_new_object();
+    lh_json_set(o, "resource", lh_json_new_z(a->canary.resource));
+    lh_json_set(o, "namespace", lh_json_new_z(audit_shown(a, a->canary.namespace_, room)));
+    lh_json_set(o, "protection", lh_json_new_z(audit_protection_name(a->canary.protection)));
+    lh_json_set(o, "proof", lh_json_new_z(audit_proof_name(a->canary.proof)));
+    lh_json_set(o, "key", key_json(&a->canary));
+    return o;
 }
 
 static lh_json *workload_json(const struct audit *a, const struct audit_workload *w)
@@ -235,6 +258,7 @@ void audit_put_json(const struct audit *a, const struct lh_vec *verdicts, struct
     lh_json_set(doc, "objects", objects);
     lh_json_set(doc, "malformed", malformed);
     lh_json_set(doc, "workloads", workloads_json(a));
+    lh_json_set(doc, "canary", canary_json(a));
     lh_json_set(doc, "checks", checks_json(verdicts));
     lh_json_set(doc, "cut", cut);
     lh_json_set(doc, "unknown", unknown);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "audit_gather.h"
+#include "audit_prove.h"
 #include "cli.h"
 #include "leasehold/core/mem.h"
 #include "leasehold/crypto/hash.h"
@@ -18,10 +19,10 @@ enum { AUDIT_FINE = 0, AUDIT_REACHED = 1, AUDIT_COULD_NOT = 2, NO_THRESHOLD = -1
 
 struct options {
     const char *etcd, *cacert, *cert, *key, *snapshot, *prefix;
-    const char *config, *kubeconfig, *context, *metrics, *backup;
-    const char *format, *fail_on;
+    const char *config, *kubeconfig, *context, *metrics, *kms, *backup;
+    const char *prove_namespace, *format, *fail_on;
     int64_t timeout_ms;
-    bool hash_names, help;
+    bool prove, hash_names, help;
 };
 
 #define AT(field) offsetof(struct options, field)
@@ -41,13 +42,26 @@ static const struct lh_opt opts[] = {
      "The EncryptionConfiguration on this machine; its mode and its sockets are looked at too.",
      false, AT(config)},
     {"kubeconfig", 0, LH_OPT_STRING, "FILE", NULL,
-     "Reads Pods (the right to list them): workloads, flags of kube-apiserver and etcd.", false,
-     AT(kubeconfig)},
+     "Asks the API server for Pods and roles (the right to list them): workloads, flags of "
+     "kube-apiserver and etcd, who may read Secrets.",
+     false, AT(kubeconfig)},
     {"context", 0, LH_OPT_STRING, "NAME", NULL, "Context of the kubeconfig.", false, AT(context)},
     {"metrics", 0, LH_OPT_STRING, "FILE[,FILE]", NULL,
      "Saved /metrics, one file for each API server.", false, AT(metrics)},
+    {"kms", 0, LH_OPT_STRING, "URL[,URL]", NULL,
+     "leasehold-kms at its own port, http://ADDR:PORT, one beside each API server: what it knows "
+     "of "
+     "the manager's key.",
+     false, AT(kms)},
     {"backup", 0, LH_OPT_STRING, "FILE[,FILE]", NULL,
      "Snapshots that are kept: searched for Secrets in plain text.", false, AT(backup)},
+    {"prove", 0, LH_OPT_BOOL, NULL, NULL,
+     "Write one Secret through the API server, find it in etcd's bytes, read it back and remove it "
+     "(the right to create, get and delete Secrets): --etcd and --kubeconfig.",
+     false, AT(prove)},
+    {"prove-namespace", 0, LH_OPT_STRING, "NAMESPACE", NULL,
+     "Where that Secret is written; left out: the kubeconfig's namespace.", false,
+     AT(prove_namespace)},
     {"output", 'o', LH_OPT_STRING, "FORMAT", "text", "text, json or html (one file, no script).",
      false, AT(format)},
     {"fail-on", 0, LH_OPT_STRING, "SEVERITY", NULL,
@@ -65,7 +79,7 @@ static const struct lh_opt opts[] = {
 const struct lh_opt_set cmd_audit_option_set = {
     .program = "leasehold audit",
     .usage = "leasehold audit (--etcd URL --cacert F --cert F --key F | --snapshot F) [--config F] "
-             "[--kubeconfig F] [-o text|json|html] [--fail-on SEVERITY]",
+             "[--kubeconfig F] [--prove] [-o text|json|html] [--fail-on SEVERITY]",
     .summary = "Tells from etcd's own bytes, the EncryptionConfiguration, metrics and Pods which "
                "protection secrets have, and what is not proven. Exit status 1: a check failed "
                "at or above --fail-on; 2: it could not run. Never prints a value.",
@@ -92,6 +106,8 @@ struct job {
     const struct options *o;
     struct audit *audit;
     struct lh_loop *loop;
+    struct lh_kube *kube; /* NULL: no kubeconfig */
+    struct lh_etcd *etcd; /* NULL: no bytes */
 };
 
 static int take_metrics(void *arg, const char *path, struct lh_err *err)
@@ -108,22 +124,30 @@ static int take_backup(void *arg, const char *path, struct lh_err *err)
     return audit_gather_backup(j->audit, j->loop, path, j->o->prefix, err);
 }
 
-static int pods(const struct job *j, struct lh_err *err)
+static int take_plugin(void *arg, const char *url, struct lh_err *err)
+{
+    const struct job *j = arg;
+
+    return audit_gather_plugin(j->audit, j->loop, url, (unsigned)j->o->timeout_ms, err);
+}
+
+static int cluster(struct job *j, struct lh_err *err)
 {
     struct lh_kube_config cfg = {0};
-    struct lh_kube *kube = NULL;
+    unsigned timeout_ms = (unsigned)j->o->timeout_ms;
     int rc = lh_kube_config_load(j->o->kubeconfig, j->o->context, &cfg, err);
 
     if (rc == 0)
-        rc = lh_kube_new(j->loop, &cfg, "leasehold/" LH_VERSION, &kube, err);
+        rc = lh_kube_new(j->loop, &cfg, "leasehold/" LH_VERSION, &j->kube, err);
     if (rc == 0)
-        rc = audit_gather_pods(j->audit, j->loop, kube, (unsigned)j->o->timeout_ms, err);
-    lh_kube_free(kube);
+        rc = audit_gather_pods(j->audit, j->kube, timeout_ms, err);
+    if (rc == 0)
+        rc = audit_gather_rights(j->audit, j->kube, timeout_ms, err);
     lh_kube_config_done(&cfg);
     return rc;
 }
 
-static int bytes(const struct job *j, struct lh_err *err)
+static int bytes(struct job *j, struct lh_err *err)
 {
     const struct lh_etcd_live_options live = {.urls = j->o->etcd,
                                               .ca_file = j->o->cacert,
@@ -131,18 +155,26 @@ static int bytes(const struct job *j, struct lh_err *err)
                                               .key_file = j->o->key,
                                               .timeout_ms = (unsigned)j->o->timeout_ms,
                                               .patience_ms = (unsigned)j->o->timeout_ms};
-    struct lh_etcd *etcd = NULL;
-    int rc = j->o->etcd ? lh_etcd_open(j->loop, &live, &etcd, err)
-                        : lh_etcd_open_file(j->loop, j->o->snapshot, &etcd, err);
+    int rc = j->o->etcd ? lh_etcd_open(j->loop, &live, &j->etcd, err)
+                        : lh_etcd_open_file(j->loop, j->o->snapshot, &j->etcd, err);
 
-    if (rc == 0)
-        rc = audit_gather_etcd(j->audit, j->loop, etcd, j->o->prefix, err);
-    lh_etcd_free(etcd);
-    return rc;
+    return rc < 0 ? rc : audit_gather_etcd(j->audit, j->loop, j->etcd, j->o->prefix, err);
+}
+
+static int prove(const struct job *j, struct lh_err *err)
+{
+    const struct audit_proving with = {
+        .kube = j->kube,
+        .etcd = j->etcd,
+        .namespace_ = j->o->prove_namespace ? j->o->prove_namespace : lh_kube_namespace(j->kube),
+        .prefix = j->o->prefix,
+        .timeout_ms = (unsigned)j->o->timeout_ms};
+
+    return audit_prove(j->audit, j->loop, &with, err);
 }
 
 /* The configuration first: it names sockets that Pods are asked about; Pods before bytes: they name
- * the Secrets that are looked for. */
+ * the Secrets that are looked for; the canary last: it is not to be counted. */
 static int gather(struct job *j, struct lh_err *err)
 {
     const struct options *o = j->o;
@@ -152,14 +184,18 @@ static int gather(struct job *j, struct lh_err *err)
         rc = audit_gather_config(j->audit, o->config, err);
     if (rc == 0 && o->metrics)
         rc = each(o->metrics, take_metrics, j, err);
+    if (rc == 0 && o->kms)
+        rc = each(o->kms, take_plugin, j, err);
     if (rc == 0 && o->kubeconfig)
-        rc = pods(j, err);
+        rc = cluster(j, err);
     if (rc == 0 && (o->etcd || o->snapshot))
         rc = bytes(j, err);
     if (rc == 0)
         rc = audit_add_external(j->audit, err);
     if (rc == 0 && o->backup)
         rc = each(o->backup, take_backup, j, err);
+    if (rc == 0 && o->prove)
+        rc = prove(j, err);
     return rc;
 }
 
@@ -212,6 +248,8 @@ static int run(const struct options *o, int threshold)
     status = rc < 0 ? cli_fail(&cmd_audit_option_set, AUDIT_COULD_NOT, &err)
                     : say(&a, o->format, threshold);
     audit_done(&a);
+    lh_etcd_free(j.etcd);
+    lh_kube_free(j.kube);
     if (j.loop)
         lh_loop_free(j.loop);
     return status;
@@ -227,6 +265,12 @@ static const char *check(const struct options *o, bool has_args, int *threshold)
         return "--etcd and --snapshot exclude each other";
     if (!o->etcd && !o->snapshot && !o->config && !o->kubeconfig && !o->metrics)
         return "name a source: --etcd or --snapshot, without which nothing is proven";
+    if (o->prove && o->snapshot)
+        return "--prove writes a Secret and looks for it in a running etcd: a snapshot has what "
+               "was, --etcd what is";
+    if (o->prove && (!o->etcd || !o->kubeconfig))
+        return "--prove needs --etcd, where the Secret is looked for, and --kubeconfig, through "
+               "which it is written";
     if (!o->cert != !o->key)
         return "--cert and --key go together";
     if (strcmp(o->format, "text") != 0 && strcmp(o->format, "json") != 0 &&

@@ -4,17 +4,21 @@ certificates, and leasehold-kms on a Transit key."""
 
 import base64
 import collections
+import contextlib
 import json
 import pathlib
+import signal
+import socket
 import ssl
 import subprocess
+import threading
 import urllib.request
 
 import pytest
-from apiserver import ApiServer
+from apiserver import ApiServer, rule
 from kmsplugin import Plugin
 from openbao import OpenBao
-from procs import Work
+from procs import Work, wait_until
 
 CANARY = "s3cr3t-canary-value"
 SECRETBOX = {"secretbox": {"keys": [{"name": "home1", "secret": base64.b64encode(bytes(range(32))).decode()}]}}
@@ -64,7 +68,10 @@ class Bed:
 
     def __init__(self, bin_dir, folder, bao):
         self.program, self.folder, self.bao = bin_dir / "leasehold", folder, bao
-        self.plugin = Plugin.on_transit(bin_dir / "leasehold-kms", folder / "kms", bao, "transit", "audited")
+        program = bin_dir / "leasehold-kms"
+        quick = ("--probe-interval", "1s")
+        self.plugin = Plugin.on_transit(program, folder / "kms", bao, "transit", "audited", *quick)
+        bao.api("POST", "transit/config/keys", {"disable_upsert": True})
         self.config = folder / "encryption.json"
         flags = ["--encryption-provider-config-automatic-reload=true", "--encryption-provider-config", self.config]
         self.server = ApiServer(crds=False, etcd_tls=True)
@@ -273,3 +280,132 @@ def test_what_is_none_of_them_is_counted_as_such(bed):
         assert secrets(told) == STORED
     finally:
         bed.etcd("kv/deleterange", key=b64("/registry/secrets/odd/"), range_end=b64("/registry/secrets/odd0"))
+
+
+class Relay:
+    """A TCP port before another one, that keeps to itself what a client sends once is_over() says so."""
+
+    def __init__(self, port, is_over):
+        self._upstream, self._is_over = port, is_over
+        self.held = threading.Event()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self._sockets = [self._listener]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                near, _ = self._listener.accept()
+                far = socket.create_connection(("127.0.0.1", self._upstream))
+                self._sockets += [near, far]
+                threading.Thread(target=self._copy, args=(near, far, True), daemon=True).start()
+                threading.Thread(target=self._copy, args=(far, near, False), daemon=True).start()
+
+    def _copy(self, one, other, asks):
+        with contextlib.suppress(OSError):
+            while data := one.recv(65536):
+                if asks and self._is_over():
+                    self.held.set()
+                    return
+                other.sendall(data)
+            other.shutdown(socket.SHUT_WR)
+
+    def close(self):
+        for s in self._sockets:
+            s.close()
+
+
+def canaries(bed):
+    found = bed.etcd("kv/range", key=b64("/registry/secrets/"), range_end=b64("/registry/secrets0"), keys_only=True)
+    keys = [base64.b64decode(kv["key"]).decode() for kv in found[0].get("kvs", [])]
+    return [k for k in keys if "leasehold-audit-canary" in k]
+
+
+def test_a_secret_that_is_written_now(bed):
+    plain = bed.json(*bed.live, *bed.kube)
+    assert plain["canary"] is None
+    told = bed.json(*bed.live, *bed.kube, "--prove")
+    canary = told["canary"]
+    assert (canary["resource"], canary["namespace"], canary["protection"]) == ("secrets", "default", "kms")
+    assert canary["proof"] == "proven" and canary["key"]["name"] == "lease"
+    assert canary["key"]["keyId"] == bed.plugin.client().status()[1]
+    assert secrets(told) == secrets(plain), "the canary is not counted"
+    assert canaries(bed) == []
+    elsewhere = bed.json(*bed.live, *bed.kube, "--prove", "--prove-namespace", "shop")
+    assert elsewhere["canary"]["namespace"] == "shop"
+    assert "written, found in etcd, read back and removed: kms" in bed.run(*bed.live, *bed.kube, "--prove")
+
+
+def test_a_proof_that_cannot_be_had(bed, tmp_path):
+    file = bed.snapshot(tmp_path / "snapshot.db")
+    assert "a snapshot has what was" in bed.run("--snapshot", file, *bed.kube, "--prove", code=2)
+    assert "--prove needs" in bed.run(*bed.live, "--prove", code=2)
+    said = bed.run(*bed.live, *bed.kube, "--prove", "--prove-namespace", "no-such-namespace", code=2)
+    assert "canary Secret" in said and "no-such-namespace" in said
+    said = bed.run(*bed.live, *bed.kube, "--prove", "--etcd-prefix", "/other", code=2)
+    assert "another cluster's" in said
+    # Who may not write Secrets proves nothing.
+    everything = [rule(["pods"], ["list"])]
+    bed.server.account("audit", "reader", everything)
+    reader = bed.server.kubeconfig("audit", "reader")
+    assert "canary Secret" in bed.run(*bed.live, "--kubeconfig", reader, "--prove", code=2)
+    assert canaries(bed) == []
+
+
+@pytest.mark.parametrize("signo", [signal.SIGTERM, signal.SIGINT])
+def test_no_canary_is_left_behind_by_a_signal(bed, signo):
+    """Stopped between the writing and the proof: etcd is not asked for it any more."""
+    relay = Relay(bed.server._etcd_ports[0], lambda: canaries(bed))
+    live = ("--etcd", f"https://127.0.0.1:{relay.port}", *bed.live[2:])
+    argv = [bed.program, "audit", *live, *bed.kube, "--prove", "--timeout", "60s"]
+    process = subprocess.Popen(list(map(str, argv)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        assert relay.held.wait(30)
+        assert len(canaries(bed)) == 1
+        process.send_signal(signo)
+        said, _ = process.communicate(timeout=30)
+    finally:
+        process.kill()
+        relay.close()
+    assert process.returncode == 2 and "stopped by a signal" in said
+    assert canaries(bed) == []
+
+
+def check(told, name):
+    (found,) = [c for c in told["checks"] if c["id"] == name]
+    return found["result"], found["detail"]
+
+
+def test_what_the_plugin_knows_of_its_key(bed):
+    """P09 and P19, as the manager tells leasehold-kms."""
+    url = f"http://127.0.0.1:{bed.plugin.port}"
+    asked = (*bed.live, "--config", bed.config, "--kms", url)
+
+    def warned(of, value):
+        wait_until(f"{of} {value}", lambda: bed.plugin.metric("leasehold_kms_warning", warning=of) == value, 60, 0.2)
+
+    told = bed.json(*asked)
+    assert check(told, "P19") == ("pass", "1 plugins, which ask the manager, warn of nothing")
+    assert check(told, "P09") == ("pass", "the manager made the key's version 0 days ago")
+    bed.bao.api("POST", "transit/keys/audited/config", {"deletion_allowed": True})
+    try:
+        warned("deletion_allowed", 1)
+        assert check(bed.json(*asked), "P19") == ("fail", "leasehold-kms warns of deletion_allowed")
+    finally:
+        bed.bao.api("POST", "transit/keys/audited/config", {"deletion_allowed": False})
+    assert "leasehold-kms at" in bed.run(*bed.live, "--kms", "http://127.0.0.1:1", code=2)
+
+
+def test_who_may_read_secrets(bed):
+    result, detail = check(bed.json(*bed.kube), "P23")
+    assert result == "pass" and "0 may read every Secret" in detail
+    for i in range(6):
+        bed.server.account("readers", f"r{i}", [rule(["secrets"], ["list"])])
+    result, detail = check(bed.json(*bed.kube), "P23")
+    assert result == "fail" and "6 may read every Secret: ServiceAccount readers/r" in detail
+    # Who may not list roles learns the rest.
+    bed.server.account("audit", "pods-only", [rule(["pods"], ["list"])])
+    told = bed.json("--kubeconfig", bed.server.kubeconfig("audit", "pods-only"))
+    assert check(told, "P23")[0] == "not-proven" and any("roles were not read" in t for t in told["unknown"])
+    assert workloads(told).keys() == WORKLOADS.keys()

@@ -279,6 +279,40 @@ static void canary(struct audit *a, const char *line)
                                      .count = 1};
 }
 
+static void plugin(struct audit *a, const char *line)
+{
+    struct audit_plugin p = {.metrics = {.name = lh_strdup("http://127.0.0.1:9747")}};
+    const char *w[WORDS];
+    char room[2048], text[256];
+
+    split(line, room, w);
+    p.key = lh_strdup(w[0]);
+    p.created_s = (NOW_MS - strtoll(w[1], NULL, 10) * DAY_MS) / 1000;
+    lh_vec_init(&p.metrics.series, sizeof(struct audit_series));
+    for (size_t i = 2; i + 1 < WORDS && *w[i]; i += 2) {
+        snprintf(text, sizeof(text), "leasehold_kms_warning{warning=\"%s\"} %s\n", w[i], w[i + 1]);
+        assert_int_equal(audit_metrics_read(lh_str(text), &p.metrics, NULL), 0);
+    }
+    assert_non_null(lh_vec_push(&a->plugins, &p));
+}
+
+static void role(struct audit *a, const char *line)
+{
+    lh_auto_json lh_json *j = NULL;
+
+    assert_int_equal(lh_json_parse(lh_str(line), NULL, &j, NULL), 0);
+    assert_int_equal(audit_take_role(a, j, NULL), 0);
+    a->rights.read = true;
+}
+
+static void binding(struct audit *a, const char *line)
+{
+    lh_auto_json lh_json *j = NULL;
+
+    assert_int_equal(lh_json_parse(lh_str(line), NULL, &j, NULL), 0);
+    assert_int_equal(audit_take_binding(a, j, NULL), 0);
+}
+
 void audit_facts(struct audit *a, const char *const *facts)
 {
     static const struct {
@@ -292,7 +326,8 @@ void audit_facts(struct audit *a, const char *const *facts)
                  {"server", server},   {"pods", pods},
                  {"pod", pod},         {"cut", cut},
                  {"backup", backup},   {"leftover", leftover},
-                 {"canary", canary}};
+                 {"canary", canary},   {"plugin", plugin},
+                 {"role", role},       {"binding", binding}};
 
     a->now_ms = NOW_MS;
     for (; *facts && **facts; facts++) {

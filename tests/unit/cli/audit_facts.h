@@ -14,6 +14,8 @@
  *   server TEXT                         metrics of one API server
  *   pods | pod JSON | cut               Pods were listed; one of them; more than are kept
  *   backup N | backup unread | leftover N | leftover unread
+ *   plugin KEY DAYS [WARNING 0|1]...    one leasehold-kms, its key's version made so long ago
+ *   role JSON | binding JSON            of RBAC
  *   canary PROVIDER NAME KEY            what --prove wrote and found
  */
 #include "audit.h"

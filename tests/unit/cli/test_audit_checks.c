@@ -56,6 +56,16 @@ enum { FACTS = 12 };
     "\"/run/kms\"}}]"
 #define MANAGER "\"containers\":[{\"name\":\"c\",\"image\":\"example.org/hashicorp/vault:1.20\"}]"
 
+/* Roles. */
+#define ROLE(resource, verb)                                                                       \
+    "role {\"metadata\":{\"name\":\"r\"},\"rules\":[{\"apiGroups\":[\"\"],\"resources\":["         \
+    "\"" resource "\"],\"verbs\":[\"" verb "\"]}]}"
+#define BOUND(kind, name)                                                                          \
+    "binding "                                                                                     \
+    "{\"metadata\":{\"name\":\"b\"},\"roleRef\":{\"kind\":\"ClusterRole\",\"name\":\"r\"},"        \
+    "\"subjects\":[{\"kind\":\"" kind "\",\"name\":\"" name "\"}]}"
+#define SAFE "deletion_allowed 0 exportable 0 min_decryption_version 0"
+
 #define SECRET "stored secrets/kube-system/a "
 #define BY_KMS "rule secrets kmsv2:vault"
 #define SOCKET "socket /run/kms/kms.sock 0140600 0 0700"
@@ -230,6 +240,8 @@ static const struct row {
      AUDIT_NOT_PROVEN,
      "no proof",
      {"rule secrets secretbox:k", "config 0600 0 0700 89"}},
+    {"P09 a version of 91 days", AUDIT_FAIL, "91 days", {BY_KMS, "plugin k1 2", "plugin k1 91"}},
+    {"P09 a version of 90 days", AUDIT_PASS, "90 days", {BY_KMS, "plugin k1 90"}},
     {"P09 of a KMS", AUDIT_NOT_PROVEN, "manager", {BY_KMS, "config 0600 0 0700 91"}},
 
     {"P10 300 data keys", AUDIT_FAIL, "300 data keys", {"seeds 300"}},
@@ -301,6 +313,14 @@ static const struct row {
      AUDIT_NOT_PROVEN,
      "1 containers",
      {BY_KMS, SOCKET, POD("vault-0", MANAGER)}},
+    {"P16 the plugin's manager is in it",
+     AUDIT_FAIL,
+     "inside the cluster",
+     {BY_KMS, SOCKET, "pods", "plugin k1 1 in_cluster 1"}},
+    {"P16 a manager beside it, the plugin's is elsewhere",
+     AUDIT_PASS,
+     "elsewhere",
+     {BY_KMS, SOCKET, POD("vault-0", MANAGER), "plugin k1 1 in_cluster 0"}},
     {"P16 more Pods than are kept", AUDIT_NOT_PROVEN, "more", {BY_KMS, SOCKET, "pods", "cut"}},
     {"P16 Pods were not read", AUDIT_NOT_PROVEN, "--kubeconfig", {BY_KMS, SOCKET}},
 
@@ -341,7 +361,36 @@ static const struct row {
      {"rule secrets secretbox:k", "server " LISTS("2e5")}},
     {"P18 everything, not counted", AUDIT_NOT_PROVEN, "", {"rule *.* secretbox:k"}},
 
-    {"P19 always", AUDIT_NOT_PROVEN, "the manager was not asked", {BY_KMS, "pods"}},
+    {"P19 the key may be deleted",
+     AUDIT_FAIL,
+     "deletion_allowed",
+     {SECRET "kmsv2 vault k1", "plugin k1 1 deletion_allowed 1 exportable 0"}},
+    {"P19 one of two may be exported",
+     AUDIT_FAIL,
+     "exportable",
+     {SECRET "kmsv2 vault k1", "plugin k1 1 " SAFE, "plugin k1 1 deletion_allowed 0 exportable 1"}},
+    {"P19 old versions decrypt nothing",
+     AUDIT_FAIL,
+     "min_decryption_version",
+     {SECRET "kmsv2 vault k1", "plugin k1 1 min_decryption_version 1"}},
+    {"P19 a mistyped name makes a key",
+     AUDIT_FAIL,
+     "upsert",
+     {SECRET "kmsv2 vault k1", "plugin k1 1 upsert 1"}},
+    {"P19 nothing to warn of",
+     AUDIT_PASS,
+     "1 plugins",
+     {SECRET "kmsv2 vault k1", "plugin k1 1 " SAFE}},
+    {"P19 of a key that the canary has alone",
+     AUDIT_PASS,
+     "",
+     {"canary kmsv2 vault k1", "plugin k1 1 " SAFE}},
+    {"P19 of another cluster's plugin",
+     AUDIT_NOT_PROVEN,
+     "nothing was seen",
+     {SECRET "kmsv2 vault k1", "plugin k2 1 " SAFE}},
+    {"P19 a key in a file", AUDIT_NOT_PROVEN, "file", {SECRET "kmsv2 vault k1", "plugin k1 0"}},
+    {"P19 nobody was asked", AUDIT_NOT_PROVEN, "the manager was not asked", {BY_KMS, "pods"}},
 
     {"P20 reached by http", AUDIT_FAIL, "without TLS", {SECRET "secretbox k", "http"}},
     {"P20 it asks for no certificate", AUDIT_FAIL, "no client certificate", {ETCD, "nocert"}},
@@ -398,7 +447,48 @@ static const struct row {
      {POD("a", USES("a")), SECRET "secretbox k", "damaged"}},
     {"P22 Pods were not read", AUDIT_NOT_PROVEN, "--kubeconfig", {SECRET "secretbox k"}},
 
-    {"P23 always", AUDIT_NOT_PROVEN, "roles are not read", {"pods"}},
+    {"P23 everybody may",
+     AUDIT_FAIL,
+     "everybody",
+     {ROLE("secrets", "list"), BOUND("Group", "system:authenticated")}},
+    {"P23 everybody may in one namespace",
+     AUDIT_FAIL,
+     "everybody",
+     {ROLE("secrets", "get"),
+      "binding {\"metadata\":{\"namespace\":\"shop\"},\"roleRef\":{\"kind\":\"ClusterRole\","
+      "\"name\":\"r\"},\"subjects\":[{\"kind\":\"Group\",\"name\":\"system:serviceaccounts\"}]}"}},
+    {"P23 six users may",
+     AUDIT_FAIL,
+     "6 may read",
+     {ROLE("*", "*"), BOUND("User", "a"), BOUND("User", "b"), BOUND("User", "c"),
+      BOUND("User", "d"), BOUND("User", "e"), BOUND("User", "f")}},
+    {"P23 six may run programs",
+     AUDIT_FAIL,
+     "6 may run",
+     {ROLE("pods/exec", "create"), BOUND("User", "a"), BOUND("User", "b"), BOUND("User", "c"),
+      BOUND("User", "d"), BOUND("User", "e"), BOUND("User", "f")}},
+    {"P23 two users and Kubernetes itself",
+     AUDIT_PASS,
+     "1 may read every Secret: User a",
+     {ROLE("secrets", "watch"), BOUND("User", "a"), BOUND("Group", "system:masters"),
+      BOUND("User", "system:kube-controller-manager")}},
+    {"P23 a role that only writes",
+     AUDIT_PASS,
+     "0 may read",
+     {ROLE("secrets", "create"), BOUND("Group", "system:authenticated")}},
+    {"P23 one Secret by its name",
+     AUDIT_PASS,
+     "0 may read",
+     {"role {\"metadata\":{\"name\":\"r\"},\"rules\":[{\"apiGroups\":[\"\"],\"resources\":["
+      "\"secrets\"],\"verbs\":[\"get\"],\"resourceNames\":[\"ca\"]}]}",
+      BOUND("Group", "system:authenticated")}},
+    {"P23 another group's secrets",
+     AUDIT_PASS,
+     "0 may read",
+     {"role {\"metadata\":{\"name\":\"r\"},\"rules\":[{\"apiGroups\":[\"example.org\"],"
+      "\"resources\":[\"secrets\"],\"verbs\":[\"get\"]}]}",
+      BOUND("User", "a")}},
+    {"P23 roles were not read", AUDIT_NOT_PROVEN, "--kubeconfig", {"pods"}},
 
     {"P24 bytes were read", AUDIT_PASS, "1 objects", {SECRET "secretbox k"}},
     {"P24 a prefix without objects", AUDIT_NOT_PROVEN, "0 objects", {"bytes"}},
@@ -417,6 +507,8 @@ static const char *const clean[] = {BY_KMS,
                                     "text configmaps/shop/a colour=blue",
                                     "backup 0",
                                     "leftover 0",
+                                    "plugin k1 1 " SAFE,
+                                    ROLE("secrets", "get"),
                                     "server " TOLD(K1, "9") RUNS("c") CALLS("0.1", "1")
                                         CALLS("+Inf", "1") LISTS("1"),
                                     NULL};
