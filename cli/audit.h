@@ -249,19 +249,15 @@ int audit_take_binding(struct audit *a, const lh_json *binding, struct lh_err *e
 
 /* audit_checks.c */
 enum audit_severity { AUDIT_INFO, AUDIT_LOW, AUDIT_MEDIUM, AUDIT_HIGH, AUDIT_CRITICAL };
-enum audit_result { AUDIT_PASS, AUDIT_FAIL, AUDIT_NOT_PROVEN };
+enum audit_result { AUDIT_PASS, AUDIT_FAIL, AUDIT_NOT_PROVEN, AUDIT_RESULTS };
 const char *audit_severity_name(enum audit_severity s);
 const char *audit_result_name(enum audit_result r);
 
 /* What a check can come to. Whatever it is, without its sources it is not proven. */
 enum audit_reach {
-    AUDIT_DECIDES,   /* pass or fail */
-    AUDIT_CONFIRMS,  /* pass only: its absence is no fault of the cluster */
-    AUDIT_DISPROVES, /* fail only: what would prove it is out of reach */
-    AUDIT_REMINDS    /* neither: no source is read, a person has to look */
+    AUDIT_DECIDES, /* pass or fail */
+    AUDIT_CONFIRMS /* pass only: its absence is no fault of the cluster */
 };
-const char *audit_reach_name(enum audit_reach r);
-const char *audit_reach_meaning(enum audit_reach r);
 
 struct audit_check {
     const char *id;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* An audit as one HTML file that a person shows to an auditor. */
 #include "audit_html.h"
+#include "audit_rows.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -53,29 +54,29 @@ void audit_html_sentence(struct lh_buf *b, const char *text)
 
 static void put_links(const struct lh_vec *verdicts, struct lh_buf *b)
 {
-    lh_buf_put_z(b, "<ul>");
-    for (int s = AUDIT_CRITICAL; s >= AUDIT_INFO; s--) {
-        for (size_t i = 0; i < verdicts->n; i++) {
-            const struct audit_verdict *v = lh_vec_at(verdicts, i);
+    struct lh_vec failed;
 
-            if (v->result != AUDIT_FAIL || (int)v->check->severity != s)
-                continue;
-            lh_buf_printf(b, "<li>%s: <a href=\"#%s\">%s</a> ",
-                          audit_severity_name(v->check->severity), v->check->id, v->check->id);
-            audit_html_put(b, v->check->title);
-            lh_buf_put_z(b, "</li>");
-        }
+    if (audit_verdicts_of(verdicts, AUDIT_FAIL, &failed) < 0)
+        failed.n = 0;
+    lh_buf_put_z(b, failed.n ? "<ul>" : "");
+    for (size_t i = 0; i < failed.n; i++) {
+        const struct audit_check *c = (*(struct audit_verdict **)lh_vec_at(&failed, i))->check;
+
+        lh_buf_printf(b, "<li>%s: <a href=\"#%s\">%s</a> ", audit_severity_name(c->severity), c->id,
+                      c->id);
+        audit_html_put(b, c->title);
+        lh_buf_put_z(b, "</li>");
     }
-    lh_buf_put_z(b, "</ul>");
+    lh_buf_put_z(b, failed.n ? "</ul>" : "");
+    lh_vec_done(&failed);
 }
 
 /* The one sentence that is read if nothing else is. */
 static void put_verdict(const struct lh_vec *verdicts, struct lh_buf *b)
 {
-    size_t n[3] = {0};
+    size_t n[AUDIT_RESULTS];
 
-    for (size_t i = 0; i < verdicts->n; i++)
-        n[((struct audit_verdict *)lh_vec_at(verdicts, i))->result]++;
+    audit_tally(verdicts, n);
     lh_buf_printf(b, "<div class=\"verdict %s\"><b>",
                   n[AUDIT_FAIL]         ? "fail"
                   : n[AUDIT_NOT_PROVEN] ? "not-proven"
@@ -85,8 +86,7 @@ static void put_verdict(const struct lh_vec *verdicts, struct lh_buf *b)
     else
         lh_buf_put_z(b, "No check failed");
     lh_buf_printf(b, ", %zu are not proven, %zu passed.</b>", n[AUDIT_NOT_PROVEN], n[AUDIT_PASS]);
-    if (n[AUDIT_FAIL])
-        put_links(verdicts, b);
+    put_links(verdicts, b);
     lh_buf_put_z(b, "</div>\n");
 }
 
@@ -116,6 +116,9 @@ static void put_sources(const struct audit *a, struct lh_buf *b)
     snprintf(text, sizeof(text), "%zu workloads, %u API servers, %u members of etcd",
              lh_map_len(a->workloads), a->pods.apiservers, a->pods.etcds);
     put_source(b, "Pods", a->pods.read ? text : NULL, "not read");
+    put_source(b, "Roles", a->rights.read ? "RBAC's roles and bindings" : NULL, "not read");
+    snprintf(text, sizeof(text), "%zu", a->plugins.n);
+    put_source(b, "Plugins", a->plugins.n ? text : NULL, "not asked");
     snprintf(text, sizeof(text), "%zu files", a->backups.n);
     put_source(b, "Backups", a->backups.n ? text : NULL, "not read");
     snprintf(text, sizeof(text), "%zu files", a->leftovers.n);

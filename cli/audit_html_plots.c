@@ -2,19 +2,13 @@
 /* The plots of the report: what etcd holds by protection, kind, namespace and key. */
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "audit_html.h"
+#include "audit_rows.h"
 #include "leasehold/core/mem.h"
 
 enum { MAX_ROWS = 24, MAX_KEYS = 24 };
-
-/* Bars that say nothing alone: each is a name with the counts of its classes. */
-struct row {
-    const char *name; /* borrowed from a group */
-    uint64_t n[AUDIT_PROTECTIONS], all;
-};
 
 void audit_html_bar(struct lh_buf *b, const char *of, const struct audit_html_part *parts, size_t n)
 {
@@ -98,93 +92,25 @@ void audit_html_secrets(const struct audit *a, struct lh_buf *b)
     lh_buf_put_z(b, "</ul>\n");
 }
 
-static void add(struct row *r, const struct audit_group *g)
-{
-    r->n[g->protection] += g->count;
-    r->all += g->count;
-}
-
-/* One row a run of groups with the same name, as they stand. */
-static int rows_of(const struct lh_vec *groups, const char *resource, struct lh_vec *out)
-{
-    for (size_t i = 0; i < groups->n; i++) {
-        const struct audit_group *g = *(struct audit_group **)lh_vec_at(groups, i);
-        const char *name = resource ? g->namespace_ : g->resource;
-        struct row *last = out->n ? lh_vec_at(out, out->n - 1) : NULL;
-
-        if (resource && strcmp(g->resource, resource) != 0)
-            continue;
-        if (!last || strcmp(last->name, name) != 0)
-            last = lh_vec_push(out, &(struct row){.name = name});
-        if (!last)
-            return -LH_E_NOMEM;
-        add(last, g);
-    }
-    return 0;
-}
-
-static uint64_t encrypted(const struct row *r)
-{
-    return r->n[AUDIT_KMS] + r->n[AUDIT_LOCAL] + r->n[AUDIT_MALFORMED];
-}
-
-static int compare(uint64_t left, uint64_t right)
-{
-    return (left > right) - (left < right);
-}
-
-/* Secrets, then what is encrypted too, then the many. */
-static int by_interest(const void *left, const void *right)
-{
-    const struct row *x = left, *y = right;
-    int order = (strcmp(y->name, "secrets") == 0) - (strcmp(x->name, "secrets") == 0);
-
-    order = order ? order : (encrypted(y) > 0) - (encrypted(x) > 0);
-    order = order ? order : compare(y->all, x->all);
-    return order ? order : strcmp(x->name, y->name);
-}
-
-/* The worst first. */
-static int by_need(const void *left, const void *right)
-{
-    static const enum audit_protection order_of[] = {AUDIT_NONE, AUDIT_MALFORMED, AUDIT_LOCAL,
-                                                     AUDIT_KMS, AUDIT_EXTERNAL};
-    const struct row *x = left, *y = right;
-
-    for (size_t i = 0; i < LH_ARRAY_LEN(order_of); i++) {
-        int order = compare(y->n[order_of[i]], x->n[order_of[i]]);
-
-        if (order)
-            return order;
-    }
-    return strcmp(x->name, y->name);
-}
-
 /* a: names are shown as it says; NULL: as they are. */
-static void put_plot(struct lh_buf *b, const struct audit *a, struct lh_vec *rows, const char *id,
-                     const char *what)
+static void put_plot(struct lh_buf *b, const struct audit *a, const struct lh_vec *rows,
+                     const char *id, const char *what)
 {
     struct audit_html_part parts[AUDIT_PROTECTIONS];
-    struct row rest = {0};
     char room[256], more[64];
 
     put_legend(b);
     lh_buf_printf(b, "<ul class=\"plot\" id=\"%s\">\n", id);
-    for (size_t i = 0; i < rows->n; i++) {
-        const struct row *r = lh_vec_at(rows, i);
+    for (size_t i = 0; i < rows->n && i < MAX_ROWS; i++) {
+        const struct audit_row *r = lh_vec_at(rows, i);
         const char *name = a ? audit_shown(a, r->name, room) : r->name;
 
-        if (i >= MAX_ROWS) {
-            for (int p = 0; p < AUDIT_PROTECTIONS; p++)
-                rest.n[p] += r->n[p];
-            continue;
-        }
         audit_html_protections(r->n, parts);
         audit_html_row(b, *name ? name : "(none)", parts, AUDIT_PROTECTIONS);
     }
     if (rows->n > MAX_ROWS) {
         snprintf(more, sizeof(more), "%zu more %s", rows->n - MAX_ROWS, what);
-        audit_html_protections(rest.n, parts);
+        audit_html_protections(audit_rows_sum(rows, MAX_ROWS).n, parts);
         audit_html_row(b, more, parts, AUDIT_PROTECTIONS);
     }
     lh_buf_put_z(b, "</ul>\n");
@@ -194,9 +120,7 @@ void audit_html_kinds(const struct lh_vec *groups, struct lh_buf *b)
 {
     struct lh_vec rows;
 
-    lh_vec_init(&rows, sizeof(struct row));
-    if (rows_of(groups, NULL, &rows) == 0 && rows.n) {
-        qsort(rows.p, rows.n, rows.size, by_interest);
+    if (audit_rows_of_kinds(groups, &rows) == 0 && rows.n) {
         lh_buf_put_z(b, "<h2 id=\"kinds\">By kind</h2>\n<p class=\"dim\">Shares of each kind's "
                         "objects; at the right, how many there are.</p>\n");
         put_plot(b, NULL, &rows, "plot-kinds", "kinds");
@@ -208,9 +132,7 @@ void audit_html_namespaces(const struct audit *a, const struct lh_vec *groups, s
 {
     struct lh_vec rows;
 
-    lh_vec_init(&rows, sizeof(struct row));
-    if (rows_of(groups, "secrets", &rows) == 0 && rows.n) {
-        qsort(rows.p, rows.n, rows.size, by_need);
+    if (audit_rows_of_secrets(groups, &rows) == 0 && rows.n) {
         lh_buf_put_z(b, "<h2 id=\"namespaces\">Secrets by namespace</h2>\n<p class=\"dim\">Those "
                         "with the most in plain text first.</p>\n");
         put_plot(b, a, &rows, "plot-namespaces", "namespaces");

@@ -1,61 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The tables of the report: workloads, checks, and what the words mean. */
 #include <inttypes.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "audit_html.h"
+#include "audit_rows.h"
 #include "leasehold/core/mem.h"
 
 enum { MAX_ROWS = 200, MAX_NAMES = 6 };
-
-/* A workload that uses secrets, with what it came to. */
-struct seen {
-    const struct audit_workload *w;
-    enum audit_protection protection;
-    enum audit_proof proof;
-};
-
-static int worst_first(const void *left, const void *right)
-{
-    static const int rank[AUDIT_PROTECTIONS] = {[AUDIT_NONE] = 0,
-                                                [AUDIT_MALFORMED] = 1,
-                                                [AUDIT_LOCAL] = 2,
-                                                [AUDIT_KMS] = 3,
-                                                [AUDIT_EXTERNAL] = 4};
-    const struct seen *x = left, *y = right;
-    int order = rank[x->protection] - rank[y->protection];
-
-    order = order ? order : strcmp(x->w->namespace_, y->w->namespace_);
-    order = order ? order : strcmp(x->w->kind, y->w->kind);
-    return order ? order : strcmp(x->w->name, y->w->name);
-}
-
-/* bare: how many use no secret. */
-static int seen_of(const struct audit *a, struct lh_vec *out, size_t *bare)
-{
-    struct lh_vec all;
-    int rc;
-
-    *bare = 0;
-    lh_vec_init(&all, sizeof(struct audit_workload *));
-    rc = audit_workload_list(a, &all, NULL);
-    for (size_t i = 0; i < all.n && rc == 0; i++) {
-        struct seen s = {.w = *(struct audit_workload **)lh_vec_at(&all, i)};
-
-        if (!s.w->injected && s.w->secrets.n == 0) {
-            ++*bare;
-            continue;
-        }
-        s.protection = audit_workload_class(a, s.w, &s.proof);
-        if (!lh_vec_push(out, &s))
-            rc = -LH_E_NOMEM;
-    }
-    lh_vec_done(&all);
-    if (out->n)
-        qsort(out->p, out->n, out->size, worst_first);
-    return rc;
-}
 
 static void put_names(const struct audit *a, const struct audit_workload *w, struct lh_buf *b)
 {
@@ -71,7 +22,7 @@ static void put_names(const struct audit *a, const struct audit_workload *w, str
         lh_buf_printf(b, " and %zu more", w->secrets.n - MAX_NAMES);
 }
 
-static void put_workload(const struct audit *a, const struct seen *s, struct lh_buf *b)
+static void put_workload(const struct audit *a, const struct audit_seen *s, struct lh_buf *b)
 {
     const char *class = audit_protection_name(s->protection);
     char room[256];
@@ -96,7 +47,7 @@ static void put_summary(const struct lh_vec *all, struct lh_buf *b)
     uint64_t n[AUDIT_PROTECTIONS] = {0};
 
     for (size_t i = 0; i < all->n; i++)
-        n[((struct seen *)lh_vec_at(all, i))->protection]++;
+        n[((struct audit_seen *)lh_vec_at(all, i))->protection]++;
     audit_html_protections(n, parts);
     lh_buf_put_z(b, "<ul class=\"plot\" id=\"plot-workloads\">\n");
     audit_html_row(b, "workloads with secrets", parts, AUDIT_PROTECTIONS);
@@ -108,8 +59,7 @@ void audit_html_workloads(const struct audit *a, struct lh_buf *b)
     struct lh_vec all;
     size_t bare;
 
-    lh_vec_init(&all, sizeof(struct seen));
-    if (seen_of(a, &all, &bare) < 0)
+    if (audit_seen_list(a, &all, &bare) < 0)
         all.n = 0;
     lh_buf_put_z(b, "<h2 id=\"workloads\">Workloads</h2>\n");
     if (!a->pods.read)
@@ -169,49 +119,33 @@ static void put_line(const struct audit_verdict *v, struct lh_buf *b)
     lh_buf_put_z(b, "</td></tr>\n");
 }
 
-/* The sections of the checks, and which belong there. */
-static const struct part {
+static const struct section {
     const char *title, *note;
     enum audit_result result;
-    bool reminds, as_cards;
 } sections[] = {
-    {"Failed", "", AUDIT_FAIL, false, true},
-    {"Not proven", "No source that was given decides these; that is not a pass.", AUDIT_NOT_PROVEN,
-     false, true},
-    {"Passed", "", AUDIT_PASS, false, false},
-    {"For a person to look at", "This audit has no source for these.", AUDIT_NOT_PROVEN, true,
-     false},
+    {"Failed", "", AUDIT_FAIL},
+    {"Not proven", "No source that was given decides these; that is not a pass.", AUDIT_NOT_PROVEN},
+    {"Passed", "", AUDIT_PASS},
 };
 
-static bool belongs(const struct audit_verdict *v, const struct part *s)
+static void put_section(const struct lh_vec *verdicts, const struct section *s, struct lh_buf *b)
 {
-    return v->result == s->result && (v->check->reach == AUDIT_REMINDS) == s->reminds;
-}
+    bool cards = s->result != AUDIT_PASS;
+    struct lh_vec part;
 
-static void put_section(const struct lh_vec *verdicts, const struct part *s, struct lh_buf *b)
-{
-    size_t n = 0;
-
-    for (size_t i = 0; i < verdicts->n; i++)
-        n += belongs(lh_vec_at(verdicts, i), s);
-    if (n == 0)
-        return;
-    lh_buf_printf(b, "<h3>%s: %zu</h3>\n%s%s%s", s->title, n, *s->note ? "<p class=\"dim\">" : "",
-                  s->note, *s->note ? "</p>\n" : "");
-    if (!s->as_cards)
-        lh_buf_put_z(b,
-                     "<table class=\"checks\"><thead><tr><th>check</th><th>severity</th><th>what "
-                     "is asked</th><th>what was found</th></tr></thead><tbody>\n");
-    for (int severity = AUDIT_CRITICAL; severity >= AUDIT_INFO; severity--) {
-        for (size_t i = 0; i < verdicts->n; i++) {
-            const struct audit_verdict *v = lh_vec_at(verdicts, i);
-
-            if ((int)v->check->severity == severity && belongs(v, s))
-                (s->as_cards ? put_card : put_line)(v, b);
-        }
+    if (audit_verdicts_of(verdicts, s->result, &part) < 0)
+        part.n = 0;
+    if (part.n) {
+        lh_buf_printf(b, "<h3>%s: %zu</h3>\n<p class=\"dim\">%s</p>\n", s->title, part.n, s->note);
+        if (!cards)
+            lh_buf_put_z(b, "<table class=\"checks\"><thead><tr><th>check</th><th>severity</th>"
+                            "<th>what is asked</th><th>what was found</th></tr></thead><tbody>\n");
+        for (size_t i = 0; i < part.n; i++)
+            (cards ? put_card : put_line)(*(struct audit_verdict **)lh_vec_at(&part, i), b);
+        if (!cards)
+            lh_buf_put_z(b, "</tbody></table>\n");
     }
-    if (!s->as_cards)
-        lh_buf_put_z(b, "</tbody></table>\n");
+    lh_vec_done(&part);
 }
 
 static void put_severities(const struct lh_vec *verdicts, struct lh_buf *b)

@@ -260,17 +260,17 @@ AUDIT_JUDGE(audit_judge_files)
 static enum audit_result judge_socket(const struct audit_file *s, struct lh_buf *b)
 {
     if (s->is_abstract) {
-        lh_buf_printf(b, "%s is abstract: it has no owner and no mode; ", s->path);
+        lh_buf_printf(b, "%s is abstract: it has no owner and no mode", s->path);
         return AUDIT_FAIL;
     }
     if (!s->found) {
-        lh_buf_printf(b, "%s is not on this machine; ", s->path);
+        lh_buf_printf(b, "%s is not on this machine", s->path);
         return AUDIT_NOT_PROVEN;
     }
-    lh_buf_printf(b, "%s: mode %04o, uid %u, folder %04o; ", s->path, s->mode & 07777, s->uid,
+    lh_buf_printf(b, "%s: mode %04o, uid %u, folder %04o", s->path, s->mode & 07777, s->uid,
                   s->dir_mode & 07777);
     if (!s->is_socket) {
-        lh_buf_put_z(b, "it is no socket; ");
+        lh_buf_put_z(b, ": it is no socket");
         return AUDIT_FAIL;
     }
     /* Whoever may write the folder may put a socket of his own there, sticky bit or not. */
@@ -288,6 +288,7 @@ AUDIT_JUDGE(audit_judge_sockets)
         return AUDIT_PASS;
     }
     for (size_t i = 0; i < a->sockets.n; i++) {
+        lh_buf_put_z(b, i ? "; " : "");
         one = judge_socket(lh_vec_at(&a->sockets, i), b);
         if (one == AUDIT_FAIL || r == AUDIT_PASS)
             r = one;

@@ -1,17 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* An audit as text and as JSON. Members of the JSON are an interface: only ever added to. */
-#include <inttypes.h>
+/* An audit as JSON. Members of the JSON are an interface: only ever added to. */
 #include <string.h>
 
 #include "audit.h"
 #include "leasehold/core/mem.h"
 
-enum { JSON_VERSION = 1, TEXT_ROWS = 60 };
-
-static const char *or_dash(const char *z)
-{
-    return *z ? z : "-";
-}
+enum { JSON_VERSION = 1 };
 
 static bool is_same_row(const struct audit_group *x, const struct audit_group *y)
 {
@@ -32,91 +26,6 @@ static size_t row_end(const struct lh_vec *groups, size_t i, uint64_t *count)
         *count += g->count;
     }
     return i;
-}
-
-static void put_checks(const struct lh_vec *verdicts, struct lh_buf *b)
-{
-    size_t n[3] = {0};
-
-    for (size_t i = 0; i < verdicts->n; i++) {
-        const struct audit_verdict *v = lh_vec_at(verdicts, i);
-
-        n[v->result]++;
-        lh_buf_printf(b, "%-10s %s %-8s %s: %s\n", audit_result_name(v->result), v->check->id,
-                      audit_severity_name(v->check->severity), v->check->title, v->detail);
-        if (v->result == AUDIT_FAIL)
-            lh_buf_printf(b, "           What to do: %s\n", v->check->action);
-    }
-    lh_buf_printf(b, "\n%zu passed, %zu failed, %zu not proven\n", n[AUDIT_PASS], n[AUDIT_FAIL],
-                  n[AUDIT_NOT_PROVEN]);
-}
-
-static void put_workloads(const struct audit *a, struct lh_buf *b)
-{
-    struct lh_vec all;
-    size_t shown = 0, bare = 0;
-    char r1[256], r2[256];
-
-    lh_vec_init(&all, sizeof(struct audit_workload *));
-    if (audit_workload_list(a, &all, NULL) == 0 && all.n)
-        lh_buf_put_z(b, "\nWORKLOADS\n");
-    for (size_t i = 0; i < all.n; i++) {
-        const struct audit_workload *w = *(struct audit_workload **)lh_vec_at(&all, i);
-        enum audit_proof proof;
-        enum audit_protection p = audit_workload_class(a, w, &proof);
-
-        if (!w->injected && w->secrets.n == 0) {
-            bare++;
-            continue;
-        }
-        if (shown++ < TEXT_ROWS)
-            lh_buf_printf(b, "%-10s %-10s %s %s/%s%s\n", audit_protection_name(p),
-                          audit_proof_name(proof), w->kind, audit_shown(a, w->namespace_, r1),
-                          audit_shown(a, w->name, r2),
-                          w->injected && w->secrets.n ? " (injected, and uses Secrets)" : "");
-    }
-    if (shown > TEXT_ROWS)
-        lh_buf_printf(b, "and %zu more: -o json has all\n", shown - TEXT_ROWS);
-    if (bare)
-        lh_buf_printf(b, "%zu workloads use no secret\n", bare);
-    lh_vec_done(&all);
-}
-
-void audit_put_text(const struct audit *a, const struct lh_vec *verdicts, struct lh_buf *b)
-{
-    struct lh_vec groups;
-    size_t rows = 0, next;
-    uint64_t count;
-    char room[256];
-
-    lh_vec_init(&groups, sizeof(struct audit_group *));
-    if (audit_groups(a, &groups, NULL) == 0 && groups.n)
-        lh_buf_printf(b, "%-10s %-10s %8s  %-36s %s\n", "PROTECTION", "PROOF", "COUNT", "RESOURCE",
-                      "NAMESPACE");
-    for (size_t i = 0; i < groups.n; i = next) {
-        const struct audit_group *g = *(struct audit_group **)lh_vec_at(&groups, i);
-
-        next = row_end(&groups, i, &count);
-        if (rows++ < TEXT_ROWS)
-            lh_buf_printf(b, "%-10s %-10s %8" PRIu64 "  %-36s %s\n",
-                          audit_protection_name(g->protection), audit_proof_name(g->proof), count,
-                          g->resource, or_dash(audit_shown(a, g->namespace_, room)));
-    }
-    if (rows > TEXT_ROWS)
-        lh_buf_printf(b, "and %zu more: -o json has all\n", rows - TEXT_ROWS);
-    lh_vec_done(&groups);
-    put_workloads(a, b);
-    if (a->proved)
-        lh_buf_printf(b,
-                      "\nCANARY\nA Secret that was written, found in etcd, read back and removed: "
-                      "%s%s%s%s%s%s\n",
-                      audit_protection_name(a->canary.protection), *a->canary.provider ? ", " : "",
-                      a->canary.provider, *a->canary.name ? " " : "", a->canary.name,
-                      *a->canary.key ? ", under the key that is current" : "");
-    lh_buf_put_z(b, "\nCHECKS\n");
-    put_checks(verdicts, b);
-    for (size_t i = 0; i < a->troubles.n; i++)
-        lh_buf_printf(b, "%s%s\n", i ? "" : "\nNot known:\n", *(char **)lh_vec_at(&a->troubles, i));
 }
 
 static lh_json *key_json(const struct audit_group *g)

@@ -62,22 +62,6 @@ const char *audit_severity_name(enum audit_severity s)
     return names[s];
 }
 
-const char *audit_reach_name(enum audit_reach r)
-{
-    static const char *const names[] = {"decides", "confirms", "disproves", "reminds"};
-
-    return names[r];
-}
-
-const char *audit_reach_meaning(enum audit_reach r)
-{
-    static const char *const meanings[] = {
-        "passes or fails", "passes; without its source it is not proven",
-        "fails; what would prove it is out of reach", "never decided here: a person looks"};
-
-    return meanings[r];
-}
-
 const char *audit_result_name(enum audit_result r)
 {
     static const char *const names[] = {"pass", "fail", "not-proven"};

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "audit.h"
+#include "audit_facts.h"
 #include "leasehold/core/mem.h"
 #include "leasehold/crypto/hash.h"
 
@@ -145,6 +145,45 @@ static void shows_no_value(void **state)
     audit_done(&a);
 }
 
+static void text_fits_a_terminal(void **state)
+{
+    static const char *const facts[] = {"rule secrets kmsv2:vault identity",
+                                        "socket /run/kms/kms.sock absent",
+                                        "config 0644 33 0777 91",
+                                        "stored secrets/team-a/x identity",
+                                        "stored secrets/team-b/y kmsv2 vault k1",
+                                        "stored things.example.org/team-b/y/z identity",
+                                        "canary kmsv2 vault k2",
+                                        NULL};
+    struct lh_str all, line;
+    struct audit a;
+    struct lh_vec v;
+    struct lh_buf b;
+
+    (void)state;
+    assert_int_equal(audit_init(&a, NULL), 0);
+    audit_facts(&a, facts);
+    assert_int_equal(audit_trouble(&a, NULL, "%0200d %s", 0, "and what comes behind it"), 0);
+    lh_vec_init(&v, sizeof(struct audit_verdict));
+    assert_int_equal(audit_judge(&a, &v, NULL), 0);
+    lh_buf_init(&b, (size_t)1024 * 1024);
+    audit_put_text(&a, &v, &b);
+    assert_int_equal(lh_buf_check(&b, NULL), 0);
+    all = lh_buf_peek(&b);
+    for (size_t i = 0; i < v.n; i++)
+        assert_non_null(memmem(all.p, all.n,
+                               ((struct audit_verdict *)lh_vec_at(&v, i))->check->title,
+                               strlen(((struct audit_verdict *)lh_vec_at(&v, i))->check->title)));
+    while (all.n) {
+        lh_str_cut(all, '\n', &line, &all);
+        /* What is one word cannot be cut, and stands alone. */
+        assert_true(line.n <= 80 || !memchr(line.p + 4, ' ', line.n - 4));
+    }
+    lh_buf_done(&b);
+    audit_verdicts_done(&v);
+    audit_done(&a);
+}
+
 static void reads_metrics(void **state)
 {
     static const char text[] =
@@ -176,7 +215,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(parses_keys),      cmocka_unit_test(nothing_seen_never_passes),
         cmocka_unit_test(plain_text_fails), cmocka_unit_test(shows_no_value),
-        cmocka_unit_test(reads_metrics),
+        cmocka_unit_test(reads_metrics),    cmocka_unit_test(text_fits_a_terminal),
     };
 
     lh_mem_init();
