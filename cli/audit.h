@@ -235,8 +235,14 @@ int audit_trouble(struct audit *a, struct lh_err *err, const char *fmt, ...)
 const struct audit_rule *audit_rule_of(const struct audit *a, const char *resource);
 const struct audit_provider *audit_writer_of(const struct audit *a, const char *resource);
 
+/* audit_stored.c: a Pod as etcd has it, in plain text, into what audit_take_pod() takes; *out is
+ * owned. LH_E_INVALID: it is none, or does not parse. */
+int audit_stored_pod(struct lh_str stored, lh_json **out, struct lh_err *err);
+
 /* audit_pods.c: one Pod as the API server has it. */
 int audit_take_pod(struct audit *a, const lh_json *pod, struct lh_err *err);
+/* What audit_take_pod() took in since audit_init(): gone. */
+int audit_forget_pods(struct audit *a, struct lh_err *err);
 /* The class of a workload: the worst of the Secrets that it uses; external only without any. */
 enum audit_protection audit_workload_class(const struct audit *a, const struct audit_workload *w,
                                            enum audit_proof *proof);

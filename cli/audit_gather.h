@@ -13,7 +13,7 @@ struct lh_kube_resource;
 
 /* What stands in etcd as protection; borrowed from e. */
 void audit_value_of(const struct lh_etcd_entry *e, struct audit_value *out);
-/* Every object below prefix. */
+/* Every object below prefix; its Pods too, unless they are known from the API server. */
 int audit_gather_etcd(struct audit *a, struct lh_loop *loop, struct lh_etcd *etcd,
                       const char *prefix, struct lh_err *err);
 /* Values of Secrets in plain text that a kept snapshot holds; what cannot be read is said in it. */

@@ -167,6 +167,26 @@ int audit_forget_bytes(struct audit *a, struct lh_err *err)
     return 0;
 }
 
+int audit_forget_pods(struct audit *a, struct lh_err *err)
+{
+    struct lh_map *workloads = NULL, *used = NULL;
+    int rc = lh_map_new(&workloads, err);
+
+    if (rc == 0)
+        rc = lh_map_new(&used, err);
+    if (rc < 0) {
+        lh_map_free(workloads, NULL);
+        return rc;
+    }
+    lh_map_free(a->workloads, free_workload);
+    lh_map_free(a->used, lh_free);
+    a->workloads = workloads;
+    a->used = used;
+    a->pods = (struct audit_pods){.read = false};
+    a->workloads_cut = 0;
+    return 0;
+}
+
 int audit_trouble(struct audit *a, struct lh_err *err, const char *fmt, ...)
 {
     char text[600];

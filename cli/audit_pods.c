@@ -378,6 +378,7 @@ int audit_take_pod(struct audit *a, const lh_json *pod, struct lh_err *err)
 {
     static const char *const lists[] = {"containers", "initContainers"};
     const lh_json *spec = lh_json_get(pod, "spec"), *volumes = lh_json_get(spec, "volumes");
+    const lh_json *pulls = lh_json_get(spec, "imagePullSecrets");
     const char *phase = lh_json_get_z(lh_json_get(pod, "status"), "phase");
     unsigned apiservers = a->pods.apiservers;
     struct audit_workload *w = NULL;
@@ -392,6 +393,8 @@ int audit_take_pod(struct audit *a, const lh_json *pod, struct lh_err *err)
     take_sources(w, pod);
     for (size_t i = 0; i < lh_json_len(volumes) && rc == 0; i++)
         rc = take_volume(a, w, lh_json_at(volumes, i), err);
+    for (size_t i = 0; i < lh_json_len(pulls) && rc == 0; i++)
+        rc = use(a, w, lh_json_get_z(lh_json_at(pulls, i), "name"), err);
     for (size_t k = 0; k < LH_ARRAY_LEN(lists); k++) {
         const lh_json *list = lh_json_get(spec, lists[k]);
 

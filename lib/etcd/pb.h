@@ -2,32 +2,10 @@
 #ifndef LH_ETCD_PB_H
 #define LH_ETCD_PB_H
 
-/*
- * Protocol Buffers in place: a page of values is megabytes, and a generated parser would copy all
- * of it to show the first kilobyte of each. Fields are borrowed from the message.
- */
-#include <stdbool.h>
-#include <stdint.h>
-
+/* Protocol Buffers written, and etcd's own messages. */
 #include "leasehold/core/buf.h"
-#include "leasehold/core/str.h"
+#include "leasehold/etcd/pb.h"
 #include "leasehold/etcd/source.h"
-
-struct lh_pb {
-    const unsigned char *p, *end;
-    bool bad; /* malformed; no more fields come */
-};
-
-struct lh_pb_field {
-    uint32_t number;
-    enum { LH_PB_VARINT = 0, LH_PB_FIXED64 = 1, LH_PB_BYTES = 2, LH_PB_FIXED32 = 5 } type;
-    uint64_t n;          /* VARINT and FIXED */
-    struct lh_str bytes; /* BYTES */
-};
-
-struct lh_pb lh_pb_of(struct lh_str message);
-/* false at the end, or when bad. */
-bool lh_pb_next(struct lh_pb *r, struct lh_pb_field *out);
 
 void lh_pb_put_varint(struct lh_buf *b, uint32_t number, uint64_t n);
 void lh_pb_put_bytes(struct lh_buf *b, uint32_t number, struct lh_str bytes);

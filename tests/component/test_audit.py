@@ -110,10 +110,29 @@ class Bed:
             pod("home", "local", container=variable),
             pod("vaulted", "sealed", volumes=volume),
             pod("vaulted", "none-at-all"),
+            self.rich(),
             self.injected(pod("shop", "injected", annotations={"leasehold.dev/secret.db": "kv/db"})),
             self.injected(pod("shop", "mixed", annotations={"leasehold.dev/secret.db": "kv/db"}, volumes=volume)),
         )
         self.server.call("POST", "/api/v1/namespaces/shop/secrets", {"metadata": {"name": "s0"}, "data": {}})
+
+    @staticmethod
+    def rich():
+        """A Pod of a Deployment that takes Secrets in all the ways there are."""
+        made = pod("vaulted", "web-5f7d9c-x2x4p", imagePullSecrets=[{"name": "s1"}])
+        reference = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-5f7d9c", "uid": "1-2-3"}
+        made["metadata"]["ownerReferences"] = [reference | {"controller": True}]
+        made["metadata"]["labels"] = {"pod-template-hash": "5f7d9c", "app": "web"}
+        sources = [{"configMap": {"name": "c"}}, {"secret": {"name": "s2", "items": [{"key": "k", "path": "p"}]}}]
+        made["spec"]["volumes"] = [{"name": "p", "projected": {"sources": sources, "defaultMode": 0o400}}]
+        first = {"name": "first", "image": "example/first", "envFrom": [{"prefix": "A_", "secretRef": {"name": "s3"}}]}
+        made["spec"]["initContainers"] = [first]
+        made["spec"]["containers"][0] |= {
+            "command": ["app", "--level=4"],
+            "env": [{"name": "API_TOKEN", "value": CANARY}, {"name": "HOME", "value": "/"}],
+            "readinessProbe": {"httpGet": {"path": "/ready", "port": 80}, "periodSeconds": 3},
+        }
+        return made
 
     def injected(self, manifest):
         """As admission leaves it."""
@@ -193,6 +212,11 @@ def results(told):
     return {c["id"]: c["result"] for c in told["checks"]}
 
 
+def check(told, name):
+    (found,) = [c for c in told["checks"] if c["id"] == name]
+    return found["result"], found["detail"]
+
+
 STORED = {
     ("clear", "none", "proven"): 3,
     ("home", "local", "proven"): 4,
@@ -204,6 +228,7 @@ WORKLOADS = {
     "clear/bare": ("none", "proven"),
     "home/local": ("local", "proven"),
     "vaulted/sealed": ("kms", "proven"),
+    "vaulted/web": ("kms", "proven"),
     "shop/injected": ("external", "inferred"),
     "shop/mixed": ("kms", "proven"),
 }
@@ -224,6 +249,9 @@ def test_the_four_are_told_apart_live(bed):
     assert others["serviceaccounts", "none"] and others["namespaces", "none"]
     assert told["malformed"] == [] and told["source"] == bed.server.etcd_url
     assert results(told) | {"P01": "fail", "P02": "pass", "P03": "pass", "P04": "pass", "P07": "fail"} == results(told)
+    (web,) = [w for w in told["workloads"] if w["name"] == "web"]
+    assert (web["kind"], sorted(web["secrets"]), web["pods"]) == ("Deployment", ["s1", "s2", "s3"], 1)
+    assert "1 variables of Pods" in check(told, "P21")[1]
     assert results(told)["P20"] != "fail" and results(told)["P24"] == "pass"
 
 
@@ -235,6 +263,12 @@ def test_from_a_snapshot_the_same(bed, tmp_path):
     assert told["source"] == str(file)
     ours = [(o["resource"], o["namespace"], o["protection"], o["keys"]) for o in told["objects"]]
     assert ours == [(o["resource"], o["namespace"], o["protection"], o["keys"]) for o in live["objects"]]
+    # Pods are in it as well.
+    offline = bed.json("--snapshot", file)
+    assert secrets(offline) == STORED | INJECTED and offline["workloads"] == live["workloads"]
+    assert workloads(bed.json(*bed.live)) == WORKLOADS
+    for name in ("P21", "P22"):
+        assert check(offline, name) == check(live, name)
     backup = bed.json("--snapshot", file, "--backup", file)
     assert results(backup)["P12"] == "fail"
 
@@ -277,7 +311,7 @@ def test_what_is_none_of_them_is_counted_as_such(bed):
             bed.etcd("kv/put", key=b64(f"/registry/secrets/odd/{name}"), value=b64(value))
         told = bed.json(*bed.live)
         assert {(o["resource"], o["namespace"]): o["count"] for o in told["malformed"]} == {("secrets", "odd"): 4}
-        assert secrets(told) == STORED
+        assert secrets(told) == STORED | INJECTED
     finally:
         bed.etcd("kv/deleterange", key=b64("/registry/secrets/odd/"), range_end=b64("/registry/secrets/odd0"))
 
@@ -370,11 +404,6 @@ def test_no_canary_is_left_behind_by_a_signal(bed, signo):
         relay.close()
     assert process.returncode == 2 and "stopped by a signal" in said
     assert canaries(bed) == []
-
-
-def check(told, name):
-    (found,) = [c for c in told["checks"] if c["id"] == name]
-    return found["result"], found["detail"]
 
 
 def test_what_the_plugin_knows_of_its_key(bed):
