@@ -65,7 +65,7 @@ static bool to_value(struct lh_str s, double *out)
     memcpy(room, s.p, s.n);
     room[s.n] = 0;
     *out = strtod(room, &end);
-    return *end == 0 && !isnan(*out);
+    return *end == 0 && isfinite(*out);
 }
 
 static bool split(struct lh_str text, struct line *out)
