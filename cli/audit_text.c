@@ -125,11 +125,12 @@ static void put_canary(const struct audit *a, struct lh_buf *b)
 {
     if (!a->proved)
         return;
-    lh_buf_printf(b, "CANARY\nA Secret was written, found in etcd, read back and removed:\n    %s",
+    lh_buf_printf(b, "CANARY\nA Secret was written, found in etcd, read back and removed: %s\n",
                   audit_protection_name(a->canary.protection));
     if (*a->canary.provider)
-        lh_buf_printf(b, ", %s %s", a->canary.provider, a->canary.name);
-    lh_buf_put_z(b, *a->canary.key ? ", under the key that is current\n\n" : "\n\n");
+        lh_buf_printf(b, "    %s %s%s\n", a->canary.provider, a->canary.name,
+                      *a->canary.key ? ", under the key that is current" : "");
+    lh_buf_put_c(b, '\n');
 }
 
 static void put_verdict(const struct audit_verdict *v, struct lh_buf *b)

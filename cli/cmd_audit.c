@@ -65,7 +65,8 @@ static const struct lh_opt opts[] = {
     {"output", 'o', LH_OPT_STRING, "FORMAT", "text", "text, json or html (one file, no script).",
      false, AT(format)},
     {"fail-on", 0, LH_OPT_STRING, "SEVERITY", NULL,
-     "Exit status 1 when a check of this severity or above fails: low, medium, high or critical.",
+     "Exit status 1 when a check of this severity or above fails: low, medium, high or critical; "
+     "what is not proven never counts as failed. Left out: a failed check leaves the status at 0.",
      false, AT(fail_on)},
     {"hash-names", 0, LH_OPT_BOOL, NULL, NULL,
      "Show namespaces, workloads and Secrets as hashes that are keyed for this run.", false,

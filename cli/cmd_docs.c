@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "audit.h"
 #include "cli.h"
 #include "leasehold/api/annotations.h"
 #include "leasehold/api/reasons.h"
@@ -25,7 +26,7 @@ static const struct lh_opt opts[] = {
 
 const struct lh_opt_set cmd_docs_option_set = {
     .program = "leasehold docs",
-    .usage = "leasehold docs annotations|reasons|limits|flags|man",
+    .usage = "leasehold docs annotations|reasons|limits|audit|flags|man",
     .summary = "Prints a page of the reference, as Markdown, or the man page.",
     .opts = opts,
 };
@@ -98,6 +99,49 @@ static void put_limits(struct lh_buf *b)
     }
 }
 
+static void put_term(struct lh_buf *b, const char *name, const char *meaning)
+{
+    lh_buf_printf(b, "| `%s` | ", name);
+    put_cell(b, meaning);
+    lh_buf_put_z(b, " |\n");
+}
+
+static void put_check(struct lh_buf *b, const struct audit_check *c)
+{
+    const char *const cells[] = {c->title, c->proof, c->meaning, c->action};
+
+    lh_buf_printf(b, "| %s | %s | ", c->id, audit_severity_name(c->severity));
+    for (size_t i = 0; i < LH_ARRAY_LEN(cells); i++) {
+        put_cell(b, cells[i]);
+        lh_buf_put_z(b, i + 1 < LH_ARRAY_LEN(cells) ? " | " : " |\n");
+    }
+}
+
+static void put_audit(struct lh_buf *b)
+{
+    lh_buf_put_z(b, "# Audit\n\nWhat `leasehold audit` says, word by word; [audit.md](../audit.md) "
+                    "is how to use it.\n\n## Protections\nThe best first.\n\n| word | what it "
+                    "means |\n|---|---|\n");
+    for (int p = 0; p < AUDIT_PROTECTIONS; p++)
+        put_term(b, audit_protection_name((enum audit_protection)p),
+                 audit_protection_meaning((enum audit_protection)p));
+    lh_buf_put_z(b, "\n## Grades of proof\n\n| word | from |\n|---|---|\n");
+    for (int p = AUDIT_PROVEN; p >= AUDIT_INFERRED; p--)
+        put_term(b, audit_proof_name((enum audit_proof)p),
+                 audit_proof_meaning((enum audit_proof)p));
+    lh_buf_put_z(b, "\n## Checks\nEach is `pass`, `fail` or `not-proven`; without its source it is "
+                    "never `pass`.\n\n| check | severity | passes when | decided by | why it "
+                    "matters | what to do |\n|---|---|---|---|---|---|\n");
+    for (const struct audit_check *c = audit_checks; c->id; c++)
+        put_check(b, c);
+    lh_buf_put_z(b, "\nThese cannot fail, since what they ask for is not the cluster's to give:");
+    for (const struct audit_check *c = audit_checks; c->id; c++) {
+        if (c->reach == AUDIT_CONFIRMS)
+            lh_buf_printf(b, " %s", c->id);
+    }
+    lh_buf_put_z(b, ".\n");
+}
+
 static void put_flags(struct lh_buf *b)
 {
     bool any = false;
@@ -148,6 +192,7 @@ static const struct {
     {"annotations", put_annotations},
     {"reasons", put_reasons},
     {"limits", put_limits},
+    {"audit", put_audit},
     {"flags", put_flags},
     {"man", put_man},
 };
@@ -162,7 +207,8 @@ static int page(const char *name, struct lh_buf *b)
             return cli_print(b);
         }
     }
-    lh_err_fill(&err, LH_E_INVALID, "name a page: annotations, reasons, limits, flags or man");
+    lh_err_fill(&err, LH_E_INVALID,
+                "name a page: annotations, reasons, limits, audit, flags or man");
     return cli_fail(&cmd_docs_option_set, CLI_USAGE, &err);
 }
 

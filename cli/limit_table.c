@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "limit_table.h"
 
+#include "audit.h"
 #include "leasehold/api/agentcfg.h"
 #include "leasehold/api/allow.h"
 #include "leasehold/api/projection.h"
@@ -27,6 +28,12 @@ const struct cli_limit cli_limits[] = {
     {"requests in flight of one store and process", LH_HTTP_IN_FLIGHT, CLI_LIMIT_COUNT,
      "queued in order; `spec.limits.maxInFlight` changes it"},
     {"connections of a server", LH_SERVER_CONNECTIONS, CLI_LIMIT_COUNT, "closed, and counted"},
+    {"audit: namespaces and keys told apart, of all kinds", AUDIT_MAX_GROUPS, CLI_LIMIT_COUNT,
+     "counted together as `(others)`, and said"},
+    {"audit: data keys told apart", AUDIT_MAX_SEEDS, CLI_LIMIT_COUNT,
+     "said, and P10 says more than"},
+    {"audit: workloads", AUDIT_MAX_WORKLOADS, CLI_LIMIT_COUNT,
+     "said; checks that need all of them are `not-proven`"},
     {NULL, 0, CLI_LIMIT_COUNT, NULL},
 };
 

@@ -4,6 +4,8 @@ and nothing of it runs or is loaded."""
 
 import collections
 import json
+import pathlib
+import re
 import subprocess
 
 import pytest
@@ -251,6 +253,30 @@ def test_checks_are_those_of_the_json(page, report):
     for row in plot(page, "plot-severities"):
         of = collections.Counter(c["result"] for c in checks if c["severity"] == row["name"])
         assert_row(row, of)
+
+
+def members(value, at=""):
+    """Paths of what has no members itself."""
+    if isinstance(value, dict):
+        for name, one in value.items():
+            yield from members(one, f"{at}.{name}" if at else name)
+    elif isinstance(value, list):
+        yield f"{at}[]"
+        for one in value:
+            if isinstance(one, dict):
+                yield from members(one, f"{at}[]")
+    else:
+        yield at
+
+
+def test_members_of_the_json_are_documented(report):
+    page = (pathlib.Path(__file__).resolve().parents[2] / "docs/audit.md").read_text()
+    _, _, table = page.partition("\n| member | |\n|---|---|\n")
+    rows = [line.split("|")[1] for line in table.partition("\n\n")[0].splitlines()]
+    documented = {name for row in rows for name in re.findall(r"`([^`]+)`", row)}
+    # What is malformed has the members of objects.
+    found = {m for m in members(report.json) if not m.startswith("malformed[].")}
+    assert found == documented
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
