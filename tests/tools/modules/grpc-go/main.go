@@ -13,7 +13,6 @@ import (
 	"net"
 	"os"
 	"os/signal"
-	"sort"
 	"strings"
 	"sync"
 	"syscall"
@@ -94,41 +93,14 @@ func storm(conn *grpc.ClientConn, method string, n int) {
 
 // load SECONDS WORKERS SIZE: calls one after the other by each worker; latencies in microseconds.
 func load(conn *grpc.ClientConn, method string, seconds float64, workers, size int) {
-	type result struct {
-		took []float64
-		bad  map[string]int
-	}
-	results := make([]result, workers)
 	request := []byte(strings.Repeat("x", size))
-	var wg sync.WaitGroup
-	until := time.Now().Add(time.Duration(seconds * float64(time.Second)))
-	for w := range results {
-		wg.Add(1)
-		go func(r *result) {
-			defer wg.Done()
-			r.bad = map[string]int{}
-			for time.Now().Before(until) {
-				start := time.Now()
-				answer, err := invoke(conn, method, request, 30*time.Second)
-				if err != nil || len(answer) != size {
-					r.bad[status.Convert(err).Code().String()+": "+status.Convert(err).Message()]++
-				}
-				r.took = append(r.took, float64(time.Since(start).Nanoseconds())/1000)
-			}
-		}(&results[w])
-	}
-	wg.Wait()
-	var took []float64
-	bad := map[string]int{}
-	for _, r := range results {
-		took = append(took, r.took...)
-		for text, n := range r.bad {
-			bad[text] += n
+	measure(seconds, workers, func(int) string {
+		answer, err := invoke(conn, method, request, 30*time.Second)
+		if err != nil || len(answer) != size {
+			return status.Convert(err).Code().String() + ": " + status.Convert(err).Message()
 		}
-	}
-	sort.Float64s(took)
-	at := func(q float64) float64 { return took[int(q*float64(len(took)-1))] }
-	say(map[string]any{"calls": len(took), "failed": bad, "p50_us": at(0.5), "p99_us": at(0.99), "max_us": at(1)})
+		return ""
+	})
 }
 
 // ask: for each line of standard input {"id", "method", "body", "timeout_ms"} one call, all at the same time; what came of
@@ -231,6 +203,10 @@ func main() {
 	seconds := flag.Float64("seconds", 1, "how long load or idle lasts")
 	workers := flag.Int("workers", 1, "how many call at a time")
 	authority := flag.String("authority", "", "what :authority says")
+	bodies := flag.String("bodies", "", "file of requests for bodies and post: REQUEST [ANSWER] a line, in base64")
+	url := flag.String("url", "", "where post sends them")
+	ca := flag.String("ca", "", "file of the CA of url")
+	token := flag.String("token", "", "file of the token for url")
 	ping := flag.Duration("ping", 0, "keepalive pings so often, without calls too (10s at least)")
 	flag.Parse()
 	var options []grpc.DialOption
@@ -247,6 +223,12 @@ func main() {
 		storm(dial(*socket, options...), *method, *n)
 	case "load":
 		load(dial(*socket, options...), *method, *seconds, *workers, *size)
+	case "bodies":
+		loadBodies(dial(*socket, options...), *method, *seconds, *workers, *bodies)
+	case "post":
+		loadPost(*url, *ca, *token, *seconds, *workers, *bodies)
+	case "first":
+		first(*socket, *method, *timeout)
 	case "idle":
 		conn := dial(*socket, options...)
 		call(conn, *method, *size, *timeout)
@@ -259,7 +241,7 @@ func main() {
 	case "no-controller":
 		serve(*socket, &noController)
 	default:
-		fmt.Fprintln(os.Stderr, "usage: grpc-go --socket PATH [flags] call|storm|load|idle|ask|serve|no-controller")
+		fmt.Fprintln(os.Stderr, "usage: grpc-go --socket PATH [flags] call|storm|load|bodies|post|first|idle|ask|serve|no-controller")
 		os.Exit(2)
 	}
 }
