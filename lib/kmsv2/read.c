@@ -69,6 +69,7 @@ static int text(ProtobufCBinaryData d, const char *field, struct lh_str *out, st
     return 0;
 }
 
+/* seen: NULL where there is one only. */
 static int take_each(V2__Annotation *const *from, size_t n, struct lh_kmsv2_annotation *to,
                      struct lh_map *seen, struct lh_err *err)
 {
@@ -79,12 +80,14 @@ static int take_each(V2__Annotation *const *from, size_t n, struct lh_kmsv2_anno
 
         if (rc < 0)
             return rc;
+        to[i].value = lh_kmsv2_view(from[i]->value);
+        if (!seen)
+            continue;
         if (lh_map_get(seen, to[i].name))
             return lh_err_set(err, LH_E_INVALID, "annotations have a name twice");
         rc = lh_map_set(seen, to[i].name, &mark, NULL, err);
         if (rc < 0)
             return rc;
-        to[i].value = lh_kmsv2_view(from[i]->value);
     }
     return 0;
 }
@@ -100,7 +103,8 @@ static int take_annotations(struct held *h, V2__Annotation *const *from, size_t 
     h->annotations = lh_calloc(n, sizeof(*h->annotations));
     if (!h->annotations)
         return lh_err_nomem(err);
-    rc = lh_map_new(&seen, err);
+    /* One has no twin, and is what a plugin makes: a map draws two keys from the kernel. */
+    rc = n > 1 ? lh_map_new(&seen, err) : 0;
     if (rc == 0)
         rc = take_each(from, n, h->annotations, seen, err);
     lh_map_free(seen, NULL);
