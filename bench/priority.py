@@ -22,3 +22,10 @@ def realtime(*pids):
     for pid in pids:
         with contextlib.suppress(OSError):
             os.sched_setscheduler(pid, os.SCHED_RR, os.sched_param(1))
+
+
+def ordinary(*pids):
+    """What realtime() changed, back."""
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            os.sched_setscheduler(pid, os.SCHED_OTHER, os.sched_param(0))
