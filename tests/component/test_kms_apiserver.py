@@ -12,7 +12,7 @@ import time
 import kmsstored
 import pytest
 from apiserver import ApiServer, Refused
-from kmsplugin import Plugin
+from kmsplugin import Plugin, configuration
 from openbao import OpenBao
 from procs import Work, wait_until
 
@@ -29,18 +29,6 @@ def bao():
         yield OpenBao(work).start()
     finally:
         work.end()
-
-
-def configuration(path, socket, *providers):
-    """An EncryptionConfiguration for Secrets: our plugin first, unless told otherwise."""
-    kms = {"kms": {"apiVersion": "v2", "name": "lease", "endpoint": f"unix://{socket}", "timeout": "3s"}}
-    made = {
-        "apiVersion": "apiserver.config.k8s.io/v1",
-        "kind": "EncryptionConfiguration",
-        "resources": [{"resources": ["secrets"], "providers": list(providers) or [kms, {"identity": {}}]}],
-    }
-    path.write_text(json.dumps(made))
-    return kms
 
 
 class Bed:
