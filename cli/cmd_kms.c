@@ -16,7 +16,7 @@
 enum { CANNOT_RUN = CLI_USAGE };
 
 struct options {
-    const char *socket, *format, *rotate, *restart, *only;
+    const char *socket, *second, *format, *rotate, *restart, *outage, *recover, *only;
     int64_t timeout_ms, settle_ms;
     bool help;
 };
@@ -35,16 +35,26 @@ static const struct lh_opt opts[] = {
     {"restart", 0, LH_OPT_STRING, "COMMAND", NULL,
      "Shell command that restarts the plugin; left out, the test of a restart is skipped.", false,
      AT(restart)},
+    {"second", 0, LH_OPT_STRING, "PATH", NULL,
+     "Socket of another plugin of the same key, as on another node; left out, the tests of two are "
+     "skipped.",
+     false, AT(second)},
+    {"outage", 0, LH_OPT_STRING, "COMMAND", NULL,
+     "Shell command that takes the plugin's backend away; with --recover, else the test of an "
+     "outage is skipped.",
+     false, AT(outage)},
+    {"recover", 0, LH_OPT_STRING, "COMMAND", NULL, "Shell command that brings it back.", false,
+     AT(recover)},
     {"settle", 0, LH_OPT_DURATION, "DURATION", "5m",
-     "How long a rotation or a restart may take until it shows.", false, AT(settle_ms)},
+     "How long a rotation, a restart or a recovery may take until it shows.", false, AT(settle_ms)},
     {"help", 'h', LH_OPT_BOOL, NULL, NULL, "Print this help and exit.", false, AT(help)},
     {0},
 };
 
 const struct lh_opt_set cmd_kms_option_set = {
     .program = "leasehold kms",
-    .usage = "leasehold kms conformance --socket PATH [--rotate COMMAND] [--restart COMMAND] "
-             "[-o text|json]",
+    .usage = "leasehold kms conformance --socket PATH [--second PATH] [--rotate COMMAND] "
+             "[--restart COMMAND] [--outage COMMAND --recover COMMAND] [-o text|json]",
     .summary =
         "Tests a KMS v2 plugin, any, through its socket: what kube-apiserver asks of answers, time "
         "and load, gRPC's frames, and who may connect. Each failure comes with the rule and where "
@@ -53,8 +63,9 @@ const struct lh_opt_set cmd_kms_option_set = {
     .opts = opts,
 };
 
-static const struct kms_test *const groups[] = {kms_host_tests, kms_contract_tests,
-                                                kms_failure_tests, kms_transport_tests};
+static const struct kms_test *const groups[] = {kms_host_tests,      kms_contract_tests,
+                                                kms_failure_tests,   kms_twin_tests,
+                                                kms_transport_tests, kms_flow_tests};
 
 static bool is_wanted(const struct options *o, const struct kms_test *t)
 {
@@ -116,6 +127,9 @@ static int conformance(const struct options *o, bool json)
     const struct kms_options ko = {.socket = o->socket,
                                    .rotate = o->rotate,
                                    .restart = o->restart,
+                                   .second = o->second,
+                                   .outage = o->outage,
+                                   .recover = o->recover,
                                    .timeout_ms = (unsigned)o->timeout_ms,
                                    .settle_ms = (unsigned)o->settle_ms};
     struct kms_totals t = {0};

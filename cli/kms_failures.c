@@ -86,41 +86,6 @@ static void cold_start(struct kms_kit *k, struct kms_result *r)
     lh_free(all);
 }
 
-struct ended {
-    bool done;
-    int code, signal;
-};
-
-static void on_ended(void *arg, int exit_code, int term_signal, bool timed_out)
-{
-    struct ended *e = arg;
-
-    *e = (struct ended){true, timed_out ? -1 : exit_code, term_signal};
-}
-
-/* The user's command, as a shell runs it. Waits for its end, or goes on when wait is false. */
-static bool shell(struct kms_kit *k, const char *command, struct ended *e, struct kms_result *r)
-{
-    const char *const argv[] = {"/bin/sh", "-c", command, NULL};
-    const char *path = getenv("PATH");
-    char env[4096];
-    const char *const envp[] = {env, NULL};
-    struct lh_child *child = NULL;
-    struct lh_err err = {0};
-
-    *e = (struct ended){0};
-    snprintf(env, sizeof(env), "PATH=%s", path ? path : "/usr/sbin:/usr/bin:/sbin:/bin");
-    if (lh_child_start(k->loop, argv, envp, (int)k->opts.settle_ms, on_ended, e, &child, &err) == 0)
-        return true;
-    kms_skip(r, "the command could not be started: %.300s", err.msg);
-    return false;
-}
-
-static bool has_failed(const struct ended *e)
-{
-    return e->done && (e->code != 0 || e->signal != 0);
-}
-
 /* One Encrypt between two Status: it names the one or the other. Counts a mismatch. */
 static void pair(struct kms_kit *k, const struct lh_secret *plain, struct kms_answer *before,
                  struct kms_answer *after, unsigned *mismatches, unsigned *failures)
@@ -151,14 +116,14 @@ static void look(struct race *c, const struct kms_answer *s)
 
 /* Encrypts until the change shows and a while longer. */
 static void race(struct kms_kit *k, const struct lh_secret *plain, struct kms_answer before,
-                 const struct ended *cmd, struct race *c)
+                 const struct kms_ended *cmd, struct race *c)
 {
     lh_ms until = lh_clock_now() + k->opts.settle_ms;
     struct kms_answer after;
     unsigned more = ALWAYS;
 
     memcpy(c->now, before.key_id, sizeof(c->now));
-    while (c->pairs < PAIRS_MAX && lh_clock_now() < until && more > 0 && !has_failed(cmd)) {
+    while (c->pairs < PAIRS_MAX && lh_clock_now() < until && more > 0 && !kms_shell_failed(cmd)) {
         pair(k, plain, &before, &after, &c->mismatches, &c->failures);
         c->pairs++;
         look(c, &after);
@@ -166,10 +131,10 @@ static void race(struct kms_kit *k, const struct lh_secret *plain, struct kms_an
     }
 }
 
-static void judge_race(const struct race *c, const struct kms_kit *k, const struct ended *cmd,
+static void judge_race(const struct race *c, const struct kms_kit *k, const struct kms_ended *cmd,
                        struct kms_result *r)
 {
-    if (has_failed(cmd))
+    if (kms_shell_failed(cmd))
         kms_skip(r, "the command of --rotate ended with status %d", cmd->code);
     else if (c->failures)
         kms_fail(r, "%u of %u calls during the rotation failed", c->failures, c->pairs);
@@ -189,7 +154,7 @@ static void rotation(struct kms_kit *k, struct kms_result *r)
     lh_auto_secret struct lh_secret *plain = kms_random(LH_KMSV2_SEED_BYTES);
     struct kms_answer old = {0}, before, d = {0};
     struct race c = {0};
-    struct ended cmd;
+    struct kms_ended cmd;
 
     if (!k->opts.rotate || !plain) {
         kms_skip(r, "needs --rotate, a command that rotates the key");
@@ -200,7 +165,7 @@ static void rotation(struct kms_kit *k, struct kms_result *r)
     kms_status(k, &before);
     if (!old.ok) {
         kms_skip(r, "Encrypt was not answered: %.300s", old.text);
-    } else if (shell(k, k->opts.rotate, &cmd, r)) {
+    } else if (kms_shell(k, k->opts.rotate, &cmd, r)) {
         race(k, plain, before, &cmd, &c);
         while (!cmd.done)
             lh_loop_turn(k->loop, -1);
@@ -224,10 +189,7 @@ static void await(struct kms_kit *k, struct kms_answer *s)
 
     kms_status(k, s);
     while (!s->ok && lh_clock_now() < until) {
-        lh_ms again = lh_clock_now() + PAUSE_MS;
-
-        while (lh_clock_now() < again)
-            lh_loop_turn(k->loop, PAUSE_MS);
+        kms_pause(k, PAUSE_MS);
         kms_status(k, s);
     }
 }
@@ -256,7 +218,6 @@ static void restart(struct kms_kit *k, struct kms_result *r)
 {
     lh_auto_secret struct lh_secret *plain = kms_random(LH_KMSV2_SEED_BYTES);
     struct kms_answer old = {0};
-    struct ended cmd;
 
     if (!k->opts.restart || !plain) {
         kms_skip(r, "needs --restart, a command that restarts the plugin");
@@ -265,13 +226,83 @@ static void restart(struct kms_kit *k, struct kms_result *r)
     kms_encrypt(k, plain, &old);
     if (!old.ok) {
         kms_skip(r, "Encrypt was not answered: %.300s", old.text);
-    } else if (shell(k, k->opts.restart, &cmd, r)) {
-        while (!cmd.done)
-            lh_loop_turn(k->loop, -1);
-        if (has_failed(&cmd))
-            kms_skip(r, "the command of --restart ended with status %d", cmd.code);
+    } else if (kms_shell_wait(k, k->opts.restart, "--restart", r)) {
+        after_restart(k, &old, plain, r);
+    }
+    kms_answer_done(&old);
+}
+
+/* An error, in the plugin's own words, that says "later" and not "never". */
+static void judge_outage(const struct kms_kit *k, const char *method, const struct kms_answer *a,
+                         struct kms_result *r)
+{
+    if (a->ok || r->verdict != KMS_PASSED)
+        return;
+    if (a->took_ms >= k->opts.timeout_ms)
+        kms_fail(r, "%s gives no answer within the timeout of %u ms", method, k->opts.timeout_ms);
+    else if (a->status == LH_GRPC_INVALID_ARGUMENT || a->status == LH_GRPC_NOT_FOUND ||
+             a->status == LH_GRPC_FAILED_PRECONDITION || a->status == LH_GRPC_UNIMPLEMENTED)
+        kms_fail(r, "%s says %.200s: it reads as if the request were wrong", method, a->text);
+}
+
+static void during_outage(struct kms_kit *k, const struct kms_answer *old,
+                          const struct lh_secret *plain, struct kms_result *r)
+{
+    struct kms_answer s, e, d;
+
+    kms_status(k, &s);
+    kms_encrypt(k, plain, &e);
+    kms_decrypt(k, &old->sealed.sealed, &d);
+    judge_outage(k, "Status", &s, r);
+    judge_outage(k, "Encrypt", &e, r);
+    judge_outage(k, "Decrypt", &d, r);
+    if (d.ok && !lh_secret_equal(plain, d.plain))
+        kms_fail(r, "Decrypt answers with something else");
+    if (r->verdict == KMS_PASSED)
+        kms_note(r, "Status: %s; Encrypt: %s; Decrypt: %s",
+                 s.ok ? s.healthz : lh_grpc_status_name(s.status),
+                 e.ok ? "OK" : lh_grpc_status_name(e.status),
+                 d.ok ? "OK" : lh_grpc_status_name(d.status));
+    kms_answer_done(&s);
+    kms_answer_done(&e);
+    kms_answer_done(&d);
+}
+
+static void after_outage(struct kms_kit *k, const struct lh_secret *plain, struct kms_result *r)
+{
+    lh_ms since = lh_clock_now();
+    struct kms_answer e;
+
+    kms_encrypt(k, plain, &e);
+    while (!e.ok && lh_clock_now() - since < k->opts.settle_ms) {
+        kms_answer_done(&e);
+        kms_pause(k, PAUSE_MS);
+        kms_encrypt(k, plain, &e);
+    }
+    if (!e.ok)
+        kms_fail(r, "no Encrypt %u ms after the recovery: %.250s", k->opts.settle_ms, e.text);
+    kms_answer_done(&e);
+}
+
+static void outage(struct kms_kit *k, struct kms_result *r)
+{
+    lh_auto_secret struct lh_secret *plain = kms_random(LH_KMSV2_SEED_BYTES);
+    struct kms_result back = {0};
+    struct kms_answer old = {0};
+
+    if (!k->opts.outage || !k->opts.recover || !plain) {
+        kms_skip(r, "needs --outage and --recover, commands that take the backend away and back");
+        return;
+    }
+    kms_encrypt(k, plain, &old);
+    if (!old.ok) {
+        kms_skip(r, "Encrypt was not answered: %.300s", old.text);
+    } else if (kms_shell_wait(k, k->opts.outage, "--outage", r)) {
+        during_outage(k, &old, plain, r);
+        if (!kms_shell_wait(k, k->opts.recover, "--recover", &back))
+            *r = back;
         else
-            after_restart(k, &old, plain, r);
+            after_outage(k, plain, r->verdict == KMS_PASSED ? r : &back);
     }
     kms_answer_done(&old);
 }
@@ -291,5 +322,12 @@ const struct kms_test kms_failure_tests[] = {
      KEP ", Key Rotation; " PROVIDER, rotation},
     {"restart", "A restart changes no key_id, and what was sealed before it can be opened.",
      KEP ", Key Rotation; " PROVIDER, restart},
+    {"outage",
+     "While the backend is away Status, Encrypt and Decrypt answer within the timeout all the "
+     "same, "
+     "with an error that does not read as if the request were wrong; when it is back, Encrypt "
+     "works "
+     "again by itself.",
+     KEP ", Status; " SERVER, outage},
     {0},
 };

@@ -59,10 +59,40 @@ void frames_put(struct frames *f, uint8_t type, uint8_t flags, uint32_t stream, 
     lh_buf_put(&f->out, p, n);
 }
 
+static const char magic[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
 void frames_preface(struct frames *f)
 {
-    lh_buf_put_z(&f->out, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+    lh_buf_put_z(&f->out, magic);
     frames_put(f, FRAME_SETTINGS, 0, 0, "", 0);
+}
+
+void frames_preface_with(struct frames *f, uint16_t id, uint32_t value)
+{
+    lh_buf_put_z(&f->out, magic);
+    frames_settings(f, id, value);
+}
+
+static void big_endian(uint32_t v, unsigned char out[4])
+{
+    for (unsigned i = 0; i < 4; i++)
+        out[i] = (unsigned char)(v >> (24 - 8 * i));
+}
+
+void frames_settings(struct frames *f, uint16_t id, uint32_t value)
+{
+    unsigned char bytes[6] = {(unsigned char)(id >> 8), (unsigned char)id};
+
+    big_endian(value, bytes + 2);
+    frames_put(f, FRAME_SETTINGS, 0, 0, bytes, sizeof(bytes));
+}
+
+void frames_window(struct frames *f, uint32_t stream, uint32_t n)
+{
+    unsigned char bytes[4];
+
+    big_endian(n, bytes);
+    frames_put(f, FRAME_WINDOW_UPDATE, 0, stream, bytes, sizeof(bytes));
 }
 
 /* A literal field, not indexed, not Huffman-coded; both shorter than 127 bytes (RFC 7541, 6.2.2).
@@ -78,11 +108,16 @@ static void field(struct lh_buf *out, const char *name, const char *value)
 
 void frames_status_block(struct lh_buf *out)
 {
+    frames_status_block_of(out, "application/grpc");
+}
+
+void frames_status_block_of(struct lh_buf *out, const char *content_type)
+{
     field(out, ":method", "POST");
     field(out, ":scheme", "http");
     field(out, ":path", LH_KMSV2_STATUS);
     field(out, ":authority", "localhost");
-    field(out, "content-type", "application/grpc");
+    field(out, "content-type", content_type);
     field(out, "user-agent", "grpc-go/1.72.2");
     field(out, "te", "trailers");
 }
@@ -95,7 +130,9 @@ static uint32_t number(const uint8_t *p)
 static void note(struct frames *f, const uint8_t *head, size_t n)
 {
     uint8_t type = head[3], flags = head[4];
-    bool ours = number(head + 5) == 1;
+    uint32_t stream = number(head + 5);
+    bool end = type == FRAME_RST_STREAM ||
+               ((type == FRAME_DATA || type == FRAME_HEADERS) && (flags & FLAG_END_STREAM));
 
     if (!f->any) {
         f->first = type;
@@ -106,11 +143,14 @@ static void note(struct frames *f, const uint8_t *head, size_t n)
         f->ping_acks++;
     if (type == FRAME_SETTINGS && !(flags & FLAG_ACK))
         frames_put(f, FRAME_SETTINGS, FLAG_ACK, 0, "", 0);
-    if (!ours)
+    f->goaway |= type == FRAME_GOAWAY;
+    f->ends += end;
+    if (stream != 1)
         return;
     f->data_bytes += type == FRAME_DATA ? n : 0;
+    f->headers |= type == FRAME_HEADERS;
     f->reset |= type == FRAME_RST_STREAM;
-    f->ended |= (type == FRAME_DATA || type == FRAME_HEADERS) && (flags & FLAG_END_STREAM);
+    f->ended |= end && type != FRAME_RST_STREAM;
 }
 
 static void read_some(struct frames *f)

@@ -25,9 +25,11 @@ struct kms_result {
 
 struct kms_options {
     const char *socket;
+    const char *second;           /* another plugin's, of the same key, or NULL */
     const char *rotate, *restart; /* commands for a shell, or NULL */
-    unsigned timeout_ms;          /* of a call, as in the EncryptionConfiguration */
-    unsigned settle_ms;           /* how long a rotation or restart may take to show */
+    const char *outage, *recover;
+    unsigned timeout_ms; /* of a call, as in the EncryptionConfiguration */
+    unsigned settle_ms;  /* how long a rotation or restart may take to show */
 };
 
 struct kms_kit {
@@ -42,7 +44,7 @@ struct kms_test {
 };
 /* Each ended by id NULL, run in this order. */
 extern const struct kms_test kms_host_tests[], kms_contract_tests[], kms_failure_tests[],
-    kms_transport_tests[];
+    kms_twin_tests[], kms_transport_tests[], kms_flow_tests[];
 
 /* An answer: what grpc said, and the struct where that is OK. */
 struct kms_answer {
@@ -80,6 +82,27 @@ struct lh_secret *kms_random(size_t n);
 /* Any method with any bytes, waited for: only whether and how it was answered. */
 void kms_raw_call(struct kms_kit *k, const char *method, struct lh_str message,
                   struct kms_answer *a);
+
+/* Of the tests that need a command: one that was started. */
+struct kms_ended {
+    bool done;
+    int code, signal;
+};
+/* The user's command, as a shell runs it; e is filled when it ends. false: r says why not. */
+bool kms_shell(struct kms_kit *k, const char *command, struct kms_ended *e, struct kms_result *r);
+bool kms_shell_failed(const struct kms_ended *e);
+/* Started and waited for. false: it could not be, or ended badly; r is skipped then, with option's
+ * name. */
+bool kms_shell_wait(struct kms_kit *k, const char *command, const char *option,
+                    struct kms_result *r);
+/* Turns of the loop for so long. */
+void kms_pause(struct kms_kit *k, unsigned ms);
+
+/* Tests made of frames. begin: false and a failed r where nobody accepts. still_there: r fails
+ * where the plugin does not answer somebody else after what was done to it. */
+struct frames;
+bool kms_frames_begin(struct kms_kit *k, struct frames *f, struct kms_result *r);
+void kms_still_there(struct kms_kit *k, const char *after, struct kms_result *r);
 
 void kms_pass(struct kms_result *r);
 void kms_note(struct kms_result *r, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """KMS v2 plugins for tests: one that is wrong on command, and a proxy that is wrong about HTTP/2's frames."""
 
+import contextlib
+import itertools
 import json
 import os
 import pathlib
@@ -35,6 +37,10 @@ class FakePlugin:
         self.process.send_signal(signal.SIGHUP)
         wait_until("new version", lambda: (self.folder / "version").read_text() not in ("", before), 10)
 
+    def command(self, signal_name):
+        """For a shell: that signal for it."""
+        return f"kill -{signal_name} {self.process.pid}"
+
     def stop(self, hard=False):
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGKILL if hard else signal.SIGTERM)
@@ -51,18 +57,19 @@ class FakePlugin:
 
 
 HEAD = 9
-DATA, HEADERS, SETTINGS, PING, CONTINUATION = 0, 1, 4, 6, 9
+DATA, HEADERS, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 0, 1, 4, 6, 7, 8, 9
 PADDED, ACK = 8, 1
 
 
 class FrameProxy:
     """Between a client and a plugin. spoil(from_client, type, flags, body) says what becomes of a frame: True: it goes
-    on; False: it is swallowed; None: the connection ends."""
+    on; bytes: with these instead of its body; False: it is swallowed; None: the connection ends. most: connections, after
+    which nobody is let in."""
 
     PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
-    def __init__(self, path, upstream, spoil):
-        self.path, self.upstream, self.spoil = path, str(upstream), spoil
+    def __init__(self, path, upstream, spoil, most=None):
+        self.path, self.upstream, self.spoil, self.most = path, str(upstream), spoil, most
         self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.listener.bind(str(path))
         os.chmod(path, 0o600)
@@ -70,11 +77,14 @@ class FrameProxy:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self):
-        self.listener.shutdown(socket.SHUT_RDWR)
+        with contextlib.suppress(OSError):
+            self.listener.shutdown(socket.SHUT_RDWR)
         self.listener.close()
 
     def _accept(self):
-        while True:
+        for count in itertools.count():
+            if self.most is not None and count >= self.most:
+                self.close()
             try:
                 client, _ = self.listener.accept()
             except OSError:
@@ -94,7 +104,9 @@ class FrameProxy:
                 verdict = self.spoil(from_client, head[3], head[4], body)
                 if verdict is None:
                     break
-                if verdict:
+                if isinstance(verdict, bytes):
+                    target.sendall(len(verdict).to_bytes(3, "big") + head[3:] + verdict)
+                elif verdict:
                     target.sendall(head + body)
         except OSError:
             pass

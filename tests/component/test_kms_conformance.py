@@ -4,13 +4,26 @@
 import contextlib
 import json
 import os
+import pathlib
 import shlex
 import signal
 import subprocess
 import tempfile
 
 import pytest
-from kmsfake import ACK, CONTINUATION, DATA, PADDED, PING, SETTINGS, FakePlugin, FrameProxy
+from kmsfake import (
+    ACK,
+    CONTINUATION,
+    DATA,
+    GOAWAY,
+    HEADERS,
+    PADDED,
+    PING,
+    SETTINGS,
+    WINDOW_UPDATE,
+    FakePlugin,
+    FrameProxy,
+)
 from kmsplugin import Plugin
 from openbao import OpenBao, find_program
 from procs import Work, wait_until
@@ -37,7 +50,7 @@ FAULTS = {
     "any-annotations": {"decrypt-own-annotations", "decrypt-foreign-annotation"},
     "more-annotations": {"decrypt-foreign-annotation"},
     "dies-of-garbage": {"malformed"},
-    "garbage-is-fine": {"malformed"},
+    "garbage-is-fine": {"malformed", "oversize"},
     "mode=0666": {"socket-mode"},
 }
 # Faults that make other tests fail as well, since nothing can be had from such a plugin.
@@ -76,13 +89,24 @@ def plugin(bin_dir, tmp_path):
 
 
 def test_passes_a_plugin_that_is_right(kit, plugin):
-    right = plugin()
-    status, results, last = kit(right.socket, "--rotate", f"kill -HUP {right.process.pid}", "--settle", "20s")
+    right, beside = plugin(), plugin()
+    both = f"{right.command('HUP')} {beside.process.pid}"
+    away = right.command("USR1")
+    commands = ("--rotate", both, "--outage", away, "--recover", away, "--settle", "20s")
+    status, results, last = kit(right.socket, "--second", beside.socket, *commands)
     assert failed(results) == set()
     assert status == 0
     skipped = {"restart"} | (set() if os.geteuid() == 0 else {"peer"})
     assert {name for name, t in results.items() if t["result"] == "skipped"} == skipped
     assert last == f"{len(results) - len(skipped)} passed, 0 failed, {len(skipped)} skipped"
+
+
+def test_skips_what_it_was_given_no_means_for(kit, plugin):
+    status, results, _ = kit(plugin().socket)
+    assert status == 0
+    skipped = {name for name, t in results.items() if t["result"] == "skipped"}
+    assert skipped - {"peer"} == {"rotation", "restart", "outage", "second-agrees", "second-rotation"}
+    assert "--second" in results["second-agrees"]["detail"] and "--recover" in results["outage"]["detail"]
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -101,14 +125,14 @@ def test_names_the_fault(kit, plugin, fault):
 
 
 def test_a_plugin_that_is_too_slow(kit, plugin):
-    status, results, _ = kit(plugin("slow=60").socket, "--timeout", "1s")
+    status, results, _ = kit(plugin("slow=20").socket, "--timeout", "1s")
     assert status == 0, failed(results)
     status, results, _ = kit(plugin("slow=400").socket, "--timeout", "200ms", "--only", "in-time")
     assert (status, failed(results)) == (1, {"in-time"})
 
 
 def test_a_plugin_that_cannot_take_a_cold_start(kit, plugin):
-    status, results, _ = kit(plugin("slow=20", "fail-parallel=100").socket)
+    status, results, _ = kit(plugin("slow=20", "fail-parallel=100").socket, "--only", "cold-start")
     assert (status, failed(results)) == (1, {"cold-start"})
 
 
@@ -150,6 +174,72 @@ def test_a_restart(kit, plugin, tmp_path, faults, want):
 
 
 @pytest.mark.parametrize(
+    "faults, brings_back, says",
+    [
+        ((), True, None),
+        (("outage-invalid",), True, "as if the request were wrong"),
+        (("outage-hangs",), True, "no answer within the timeout"),
+        ((), False, "after the recovery"),
+    ],
+    ids=["right", "blames-the-caller", "hangs", "stays-away"],
+)
+def test_an_outage(kit, plugin, faults, brings_back, says):
+    p = plugin(*faults)
+    recover = p.command("USR1") if brings_back else "true"
+    commands = ("--outage", p.command("USR1"), "--recover", recover, "--settle", "1s", "--timeout", "500ms")
+    status, results, _ = kit(p.socket, *commands, "--only", "outage")
+    if says is None:
+        assert status == 0 and results["outage"]["detail"] == "Status: ok; Encrypt: UNAVAILABLE; Decrypt: UNAVAILABLE"
+    else:
+        assert (status, failed(results)) == (1, {"outage"})
+        assert says in results["outage"]["detail"]
+
+
+@pytest.mark.parametrize(
+    "fault, rotates, says",
+    [
+        ("other-version", "none", {"second-agrees": "writes anew"}),
+        ("other-key", "none", {"second-agrees": "cannot be opened"}),
+        (None, "one", {"second-rotation": "not both"}),
+        ("forgets", "both", {"second-rotation": "cannot be opened"}),
+    ],
+)
+def test_two_plugins_that_do_not_agree(kit, plugin, fault, rotates, says):
+    first = plugin()
+    second = plugin(*([fault] if fault in ("other-key", "forgets") else []))
+    if fault == "other-version":
+        second.rotate()
+    # The second is late by a moment: what it still seals by the old key, and gets by the new, is the question.
+    rotate = {"none": "true", "one": first.command("HUP"), "both": f"{first.command('HUP')}; sleep 0.3; {second.command('HUP')}"}
+    (name,) = says
+    options = ("--second", second.socket, "--rotate", rotate[rotates], "--settle", "2s", "--only", name)
+    status, results, _ = kit(first.socket, *options)
+    assert (status, failed(results)) == (1, {name})
+    assert says[name] in results[name]["detail"]
+
+
+def nth(count, matches, then):
+    """A spoiler that does `then` with the count-th frame that matches, and with those after it."""
+    seen = [0]
+
+    def spoil(up, kind, flags, body):
+        if not matches(up, kind, flags, body):
+            return True
+        seen[0] += 1
+        return then if seen[0] >= count else True
+
+    return spoil
+
+
+def twice(up, kind, flags, body):
+    """Of two messages the first arrives, and its answer comes twice."""
+    if up and kind == DATA:
+        twice.asked = len(body) > 5
+        return body[:5]
+    return body * 2 if not up and kind == DATA and twice.asked else True
+
+
+@pytest.mark.parametrize(
     "spoil, want",
     [
         (lambda up, kind, flags, body: up or kind != SETTINGS or bool(flags & ACK), "settings-first"),
@@ -157,8 +247,23 @@ def test_a_restart(kit, plugin, tmp_path, faults, want):
         (lambda up, kind, flags, body: None if kind == CONTINUATION else True, "split-headers"),
         (lambda up, kind, flags, body: None if up and kind == DATA and flags & PADDED else True, "padding"),
         (lambda up, kind, flags, body: None if up and kind == DATA and len(body) == 1 else True, "bytewise"),
+        (lambda up, kind, flags, body: b"" if up and kind == SETTINGS and not flags & ACK else True, "window-zero"),
+        (lambda up, kind, flags, body: not (up and kind == WINDOW_UPDATE), "window-zero"),
+        # Its first settings count, the later ones do not.
+        (nth(3, lambda up, kind, flags, body: up and kind == SETTINGS and not flags & ACK, False), "settings-midway"),
+        (lambda up, kind, flags, body: None if up and kind == GOAWAY else True, "goaway"),
+        (nth(3, lambda up, kind, flags, body: up and kind == PING, None), "ping-with-calls"),
+        (lambda up, kind, flags, body: not (kind == PING and not up), "ping-flood"),
+        (
+            lambda up, kind, flags, body: body.replace(b"\x0atext/plain", b"\x10application/grpc") if up and kind == HEADERS else True,
+            "content-type",
+        ),
+        (twice, "two-messages"),
     ],
-    ids=["no-settings", "no-pong", "no-continuation", "no-padding", "no-parts"],
+    ids=[
+        *("no-settings", "no-pong", "no-continuation", "no-padding", "no-parts", "no-window", "no-update", "no-change"),
+        *("no-farewell", "no-pings", "no-end-of-pings", "any-content-type", "two-answers"),
+    ],
 )
 def test_names_what_is_wrong_with_frames(kit, plugin, tmp_path, spoil, want):
     proxy = FrameProxy(tmp_path / "proxy.sock", plugin().socket, spoil)
@@ -167,6 +272,45 @@ def test_names_what_is_wrong_with_frames(kit, plugin, tmp_path, spoil, want):
     finally:
         proxy.close()
     assert (status, failed(results)) == (1, {want})
+
+
+def test_a_plugin_that_lets_only_some_in(kit, plugin, tmp_path):
+    proxy = FrameProxy(tmp_path / "proxy.sock", plugin().socket, lambda *_: True, most=300)
+    try:
+        status, results, _ = kit(proxy.path, "--timeout", "500ms", "--only", "connects")
+    finally:
+        proxy.close()
+    assert (status, failed(results)) == (1, {"connects"})
+
+
+def foreign(folder, socket):
+    """Kubernetes' own service package on grpc-go, as the plugins out there have it."""
+    tools = pathlib.Path(__file__).resolve().parent.parent / "tools"
+    found = subprocess.run([tools / "path", "kms-foreign"], check=True, capture_output=True, text=True).stdout.strip()
+    process = subprocess.Popen([pathlib.Path(found) / "kms-foreign", folder / socket, folder / "keys"])
+    wait_until("socket", (folder / socket).exists, 10)
+    return process
+
+
+def test_passes_a_foreign_plugin(kit, tmp_path):
+    """What it holds against grpc-go and Kubernetes' own package it would hold against every plugin there is."""
+    tmp_path.chmod(0o700)
+    first = foreign(tmp_path, "first.sock")
+    second = foreign(tmp_path, "second.sock")
+    try:
+        status, results, _ = kit(tmp_path / "first.sock", "--second", tmp_path / "second.sock")
+        assert (status, failed(results)) == (0, set())
+        skipped = {name for name, t in results.items() if t["result"] == "skipped"}
+        assert skipped - {"peer"} == {"rotation", "restart", "outage", "second-rotation"}
+        assert "grpc-go" in results["no-message"]["detail"]
+        assert "ended" in results["ping-flood"]["detail"]
+        options = ("--rotate", f"kill -HUP {first.pid}", "--only", "rotation")
+        status, results, _ = kit(tmp_path / "first.sock", *options)
+        assert (status, results["rotation"]["result"]) == (0, "passed")
+    finally:
+        for process in (first, second):
+            process.terminate()
+            process.wait(10)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can ask as somebody else")
@@ -212,6 +356,8 @@ def bao():
 def test_passes_leasehold_kms_on_transit_rotated_and_restarted(kit, bin_dir, tmp_path, bao):
     quick = ("--probe-interval", "1s", "--settle-delay", "1s", "--settle-observations", "2")
     ours = Plugin.on_transit(bin_dir / "leasehold-kms", tmp_path, bao, "transit", "conformance", *quick)
+    second = Plugin(ours.program, tmp_path / "second", *ours.flags)
+    second.folder.mkdir(mode=0o700)
     control, worker = tmp_path / "control.sock", tmp_path / "worker"
     listen = ("--from-holder", str(control))
     rotate, restart = tmp_path / "rotate", tmp_path / "restart"
@@ -228,14 +374,17 @@ def test_passes_leasehold_kms_on_transit_rotated_and_restarted(kit, bin_dir, tmp
     try:
         wait_until("holder", control.exists, 10)
         ours.start(*listen)
+        second.start()
         worker.write_text(str(ours.process.pid))
-        status, results, last = kit(
-            ours.socket, "--rotate", f"sh {rotate}", "--restart", f"sh {restart}", "--settle", "60s"
-        )
+        commands = ("--rotate", f"sh {rotate}", "--restart", f"sh {restart}", "--settle", "60s")
+        pid = bao.pid()
+        outage = ("--outage", f"kill -STOP {pid}", "--recover", f"kill -CONT {pid}")
+        status, results, last = kit(ours.socket, "--second", second.socket, *commands, *outage)
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.kill(int(worker.read_text()), signal.SIGKILL)
         ours.close()
+        second.close()
         holder.kill()
         holder.wait()
     assert failed(results) == set(), results

@@ -159,6 +159,9 @@ class OpenBao:
     def pid(self, node=0):
         return self._work.process(self._nodes[node].name).pid
 
+    def pid(self, node=0):
+        return self._work.process(self._nodes[node].name).pid
+
     def freeze(self, node=0):
         """SIGSTOP: the port accepts, nobody answers."""
         self._work.process(self._nodes[node].name).signal(signal.SIGSTOP)

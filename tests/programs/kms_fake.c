@@ -3,7 +3,7 @@
  * A KMS v2 plugin that is wrong on command, since no real one shows the faults that the conformance
  * kit must name: tests/component/test_kms_conformance.py. Its cipher is a toy of HMAC, never a
  * model. kms_fake SOCKET STATE [FAULT[=NUMBER]]...   STATE: a file that keeps the key's version.
- * SIGHUP makes a new version, SIGTERM drains.
+ * SIGHUP makes a new version, SIGUSR1 takes the backend away or brings it back, SIGTERM drains.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -53,7 +53,10 @@ enum fault {
     REUSES,           /* the key_id is the same after a rotation */
     MODE,             /* NUMBER (octal) of the socket */
     DIES_OF_GARBAGE,  /* exits when a request cannot be read */
-    GARBAGE_IS_FINE,  /* a request that cannot be read is answered OK */
+    GARBAGE_IS_FINE,  /* a request that cannot be read is answered OK, however large */
+    OTHER_KEY,        /* its key_ids are those of others, its keys are not */
+    OUTAGE_INVALID,   /* while the backend is away, requests are said to be wrong */
+    OUTAGE_HANGS,     /* nothing is answered then */
     FAULTS
 };
 static const char *const names[FAULTS] = {"key-id-flips",
@@ -80,13 +83,17 @@ static const char *const names[FAULTS] = {"key-id-flips",
                                           "reuses",
                                           "mode",
                                           "dies-of-garbage",
-                                          "garbage-is-fine"};
+                                          "garbage-is-fine",
+                                          "other-key",
+                                          "outage-invalid",
+                                          "outage-hangs"};
 
 static struct {
     struct lh_loop *loop;
     struct lh_grpc_server *server;
     const char *socket, *state;
     unsigned version, statuses, pending;
+    bool away; /* the backend */
     bool on[FAULTS];
     unsigned long number[FAULTS];
 } f;
@@ -117,7 +124,7 @@ static void mac(unsigned version, char label, const char *nonce, unsigned counte
     struct lh_buf b;
 
     lh_buf_init(&b, (size_t)1 << 20);
-    snprintf(key, sizeof(key), "kms-fake key %u", version);
+    snprintf(key, sizeof(key), "kms-fake key %u%s", version, f.on[OTHER_KEY] ? " of mine" : "");
     lh_buf_put_c(&b, label);
     lh_buf_put(&b, nonce, NONCE);
     lh_buf_put(&b, &counter, sizeof(counter));
@@ -366,16 +373,38 @@ static void on_status(void *arg, struct lh_grpc_call *call, struct lh_str reques
     handle(call, request, status);
 }
 
+/* Not answered again: who asked gives up, and whoever tests this ends us hard. */
+static void on_cancel(void *arg)
+{
+    lh_grpc_fail(arg, LH_GRPC_CANCELLED, "");
+}
+
+static void no_backend(struct lh_grpc_call *call)
+{
+    if (f.on[OUTAGE_HANGS])
+        lh_grpc_call_on_cancel(call, on_cancel, call);
+    else if (f.on[OUTAGE_INVALID])
+        lh_grpc_fail(call, LH_GRPC_INVALID_ARGUMENT, "no");
+    else
+        lh_grpc_fail(call, LH_GRPC_UNAVAILABLE, "the backend is away");
+}
+
 static void on_encrypt(void *arg, struct lh_grpc_call *call, struct lh_str request)
 {
     (void)arg;
-    handle(call, request, encrypt);
+    if (f.away)
+        no_backend(call);
+    else
+        handle(call, request, encrypt);
 }
 
 static void on_decrypt(void *arg, struct lh_grpc_call *call, struct lh_str request)
 {
     (void)arg;
-    handle(call, request, decrypt);
+    if (f.away)
+        no_backend(call);
+    else
+        handle(call, request, decrypt);
 }
 
 static const struct lh_grpc_method methods[] = {{LH_KMSV2_STATUS, on_status},
@@ -411,6 +440,13 @@ static void on_hup(void *arg, int signo)
     keep_version();
 }
 
+static void on_usr1(void *arg, int signo)
+{
+    (void)arg;
+    (void)signo;
+    f.away = !f.away;
+}
+
 static void on_drained(void *arg)
 {
     (void)arg;
@@ -443,9 +479,12 @@ static int serve(struct lh_err *err)
 {
     /* Nobody too: what a kit of another account sees is the socket's mode alone. */
     uid_t peers[] = {geteuid(), 65534};
-    struct lh_grpc_server_options opts = {
-        .methods = methods, .peers = peers, .n_peers = f.on[MODE] ? 2 : 1};
-    struct lh_signal *term = NULL, *hup = NULL;
+    struct lh_grpc_server_options opts = {.methods = methods,
+                                          .peers = peers,
+                                          .n_peers = f.on[MODE] ? 2 : 1,
+                                          .max_message =
+                                              f.on[GARBAGE_IS_FINE] ? (size_t)16 << 20 : 0};
+    struct lh_signal *term = NULL, *hup = NULL, *usr1 = NULL;
     int rc = lh_loop_new(&f.loop, err), fd;
 
     if (rc < 0)
@@ -460,6 +499,8 @@ static int serve(struct lh_err *err)
         rc = lh_signal_new(f.loop, SIGTERM, on_term, NULL, &term, err);
     if (rc == 0)
         rc = lh_signal_new(f.loop, SIGHUP, on_hup, NULL, &hup, err);
+    if (rc == 0)
+        rc = lh_signal_new(f.loop, SIGUSR1, on_usr1, NULL, &usr1, err);
     if (rc < 0)
         return rc;
     puts("{\"ready\": true}");
@@ -468,6 +509,7 @@ static int serve(struct lh_err *err)
     lh_grpc_server_free(f.server);
     lh_signal_free(term);
     lh_signal_free(hup);
+    lh_signal_free(usr1);
     lh_loop_free(f.loop);
     return 0;
 }

@@ -9,7 +9,7 @@ cache=${LEASEHOLD_CACHE:-$HOME/.cache/leasehold}
 system_python=/usr/bin/python3
 [ -x "$system_python" ] || system_python=python3
 
-all_tools=(python bao helm images containerd kube grpc-go csi-sanity promtool)
+all_tools=(python bao helm images containerd kube grpc-go kms-foreign csi-sanity promtool)
 
 die() {
     echo "fetch: $*" >&2
