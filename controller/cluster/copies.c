@@ -14,8 +14,6 @@
 #include "metrics.h"
 #include "shared_login.h"
 
-#define FORCE_SYNC "leasehold.dev/force-sync"
-
 /* Keys worked on at a time: as many requests to the API server are under way at most. */
 enum { PARALLEL = 48, KEY_MAX = 2 * 253 + 2 };
 
@@ -88,100 +86,9 @@ static struct copy *copy_make(struct copies *s, const char *key, const char *uid
     return c;
 }
 
-static int take_text(char **at, const char *text)
-{
-    char *copy = text ? lh_strdup(text) : NULL;
-
-    if (text && !copy)
-        return -LH_E_NOMEM;
-    lh_free(*at);
-    *at = copy;
-    return 0;
-}
-
-/* The Secret that was asked for before is one too many, once the new one is there. */
-static int note_stale(struct copy *c, const struct copy_spec *now)
-{
-    const char *was = copy_secret_name(c);
-    const char *is = lh_json_get_z(now->p->kubernetes_secret, "name");
-
-    if (!was || (is && strcmp(was, is) == 0))
-        return 0;
-    return take_text(&c->stale, was);
-}
-
-static int take_spec(struct copy *c, const lh_json *obj)
-{
-    struct copy_spec *spec = lh_calloc(1, sizeof(*spec));
-    struct lh_err err = {0};
-    int rc;
-
-    if (!spec)
-        return -LH_E_NOMEM;
-    spec->refs = 1;
-    rc = lh_projection_parse(obj, NULL, &spec->p, &err);
-    if (rc == 0)
-        rc = note_stale(c, spec);
-    if (rc < 0) {
-        copy_spec_unref(spec);
-        if (rc == -LH_E_NOMEM)
-            return rc;
-        if (!err.reason)
-            err.reason = LH_REASON_ConfigInvalid;
-        lh_err_keep(&c->parse_err, &err);
-        cluster_count_bad_object();
-        return 0;
-    }
-    lh_err_keep(&c->parse_err, NULL);
-    if (c->spec && !lh_json_equal(c->spec->p->kubernetes_secret, spec->p->kubernetes_secret)) {
-        c->proven = false;
-        c->waiting = true;
-    }
-    copy_spec_unref(c->spec);
-    c->spec = spec;
-    return 0;
-}
-
-static bool has_finalizer(const lh_json *meta)
-{
-    const lh_json *list = lh_json_get(meta, "finalizers");
-    struct lh_str s;
-
-    for (size_t i = 0; i < lh_json_len(list); i++) {
-        if (lh_json_str(lh_json_at(list, i), &s) && lh_str_eqz(s, COPY_FINALIZER))
-            return true;
-    }
-    return false;
-}
-
 static bool same(const char *a, const char *b)
 {
     return a == b || (a && b && strcmp(a, b) == 0);
-}
-
-/* Takes over what the object says; false: there is no memory for it. */
-static bool take(struct copy *c, const lh_json *obj)
-{
-    const lh_json *meta = lh_json_get(obj, "metadata");
-    const char *force = lh_json_get_z(lh_json_get(meta, "annotations"), FORCE_SYNC);
-    int64_t generation = lh_json_get_int(meta, "generation", 0);
-
-    if (generation != c->generation || generation == 0) {
-        if (take_spec(c, obj) < 0)
-            return false;
-        c->edited = true;
-    }
-    if (!same(force, c->force)) {
-        if (take_text(&c->force, force) < 0)
-            return false;
-        /* What was asked for before this process came was obeyed by whoever was there. */
-        c->forcing = c->generation != 0;
-    }
-    c->restarts_new = c->restarts_new || generation != c->generation;
-    c->generation = generation;
-    c->deleting = lh_json_get_z(meta, "deletionTimestamp") != NULL;
-    c->finalizer = has_finalizer(meta);
-    return copy_status_take(c, obj, NULL) == 0;
 }
 
 static void gone(struct copies *s, struct copy *c)
@@ -201,6 +108,7 @@ static bool upsert(struct copies *s, const char *key, const lh_json *obj)
     const char *uid = lh_json_get_z(lh_json_get(obj, "metadata"), "uid");
     struct copy *c = uid ? lh_map_get(s->by_uid, lh_str(uid)) : NULL;
     struct copy *other = lh_map_get(s->by_key, lh_str(key));
+    bool moved;
 
     if (!uid)
         return true;
@@ -208,13 +116,17 @@ static bool upsert(struct copies *s, const char *key, const lh_json *obj)
         gone(s, other);
     if (!c)
         c = copy_make(s, key, uid);
-    if (!c || !take(c, obj) || lh_map_set(s->by_key, lh_str(key), c, NULL, NULL) < 0 ||
-        lh_queue_add(s->queue, c->uid, LH_LANE_REFRESH, NULL) < 0)
+    if (!c || copy_take(c, obj, &moved) < 0 ||
+        lh_map_set(s->by_key, lh_str(key), c, NULL, NULL) < 0)
+        return false;
+    moved = moved || other != c || c->gone;
+    if (moved && lh_queue_add(s->queue, c->uid, LH_LANE_REFRESH, NULL) < 0)
         return false;
     if (c->gone || (c->asked_delete && !c->deleting && !c->stale))
         copies_keep(s, c);
     c->gone = false;
-    copy_wake(c);
+    if (moved)
+        copy_wake(c);
     return true;
 }
 
@@ -276,8 +188,9 @@ static struct copy_secret *secret_new(const lh_json *obj)
         return x;
     for (size_t i = 0; i < lh_json_len(owners); i++)
         x->intact = x->intact || same(lh_json_get_z(lh_json_at(owners, i), "uid"), owner);
-    if (take_text(&x->owner, owner) < 0 || take_text(&x->uid, lh_json_get_z(meta, "uid")) < 0 ||
-        take_text(&x->version, lh_json_get_z(meta, "resourceVersion")) < 0 || !x->version ||
+    if (copy_set_text(&x->owner, owner) < 0 ||
+        copy_set_text(&x->uid, lh_json_get_z(meta, "uid")) < 0 ||
+        copy_set_text(&x->version, lh_json_get_z(meta, "resourceVersion")) < 0 || !x->version ||
         !x->uid) {
         secret_free(x);
         return NULL;
@@ -299,7 +212,7 @@ static void tell_owner(struct copies *s, const char *uid, const char *key,
         if (!c->suspect)
             return;
     } else if (now && !c->stale) {
-        (void)take_text(&c->stale, name);
+        (void)copy_set_text(&c->stale, name);
     }
     copy_wake(c);
 }

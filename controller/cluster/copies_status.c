@@ -20,7 +20,7 @@ static void count_one(const struct copy *c, struct copies_count *n)
     n->wanted++;
     n->failed += has_failed(c);
     n->ready += ready && !has_failed(c);
-    if (!ready || c->cur->ending)
+    if (!ready || !c->cur->engine) /* what is parked is fresh, and has no end */
         return;
     lh_engine_freshness(c->cur->engine, &f);
     n->stale += f.stale != NULL;

@@ -18,19 +18,26 @@ void copy_spec_unref(struct copy_spec *s)
     if (!s || --s->refs > 0)
         return;
     lh_projection_free(s->p);
+    lh_free(s->secret);
+    lh_free(s->secret_name);
     lh_free(s);
+}
+
+int copy_spec_secret(const struct copy_spec *s, lh_json **out, struct lh_err *err)
+{
+    *out = NULL;
+    return s->secret ? lh_json_parse(lh_str(s->secret), NULL, out, err) : 0;
 }
 
 const char *copy_secret_name(const struct copy *c)
 {
-    return c->spec ? lh_json_get_z(c->spec->p->kubernetes_secret, "name") : NULL;
+    return c->spec ? c->spec->secret_name : NULL;
 }
 
 bool copy_is_asked_for(const struct copy *c)
 {
     return !c->gone && !c->deleting && c->spec && c->served &&
-           (c->spec->p->kubernetes_secret ||
-            lh_json_len(lh_json_get(c->spec->p->on_change, "restart")) > 0);
+           (c->spec->secret || lh_json_len(lh_json_get(c->spec->p->on_change, "restart")) > 0);
 }
 
 bool copy_is_wanted(const struct copy *c)
@@ -55,12 +62,13 @@ static bool holds(const struct copy *c)
 static void finish(struct copy *c)
 {
     struct copies *s = c->set;
-    lh_ms now = lh_clock_now();
     enum lh_queue_result result = c->retry ? LH_QUEUE_RETRY : LH_QUEUE_OK;
-    lh_ms after = c->at == LH_NEVER ? 0 : c->at > now ? c->at - now : 1;
+    lh_ms now = lh_clock_now(), after;
 
     lh_json_unref(c->current);
     c->current = NULL;
+    copy_park(c);
+    after = c->at == LH_NEVER ? 0 : c->at > now ? c->at - now : 1;
     c->working = c->retry = false;
     if (c->gone && !c->cur && !c->old && !holds(c)) {
         lh_queue_done(s->queue, c->uid, LH_QUEUE_GONE, 0);
@@ -162,8 +170,11 @@ static bool live(struct copy *c)
 {
     if (!copy_is_wanted(c) && leave(c))
         return true;
+    if (copy_is_wanted(c) && !copy_unpark(c))
+        return false;
     if (copy_engine_step(c) || copy_secret_step(c))
         return true;
+    copy_engine_retire(c);
     copy_restart_step(c);
     if (c->set->drain != LH_DRAIN_NOT)
         return copy_drain_step(c) || copy_status_step(c);

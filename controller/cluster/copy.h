@@ -37,18 +37,22 @@ struct copy_files { /* owned */
 /* A spec as it was read, shared by the copy and the engines that were made from it. */
 struct copy_spec {
     unsigned refs;
-    struct lh_projection *p;
+    struct lh_projection *p; /* without its kubernetesSecret, of which there are thousands */
+    char *secret;            /* that, as text; NULL: no copy is asked for */
+    char *secret_name;       /* NULL: none, or none is named */
 };
 
 /* An engine and what it borrows. */
 struct copy_slot {
     struct copy *c;
-    struct lh_engine *engine;
+    struct lh_engine *engine; /* NULL: parked, or it has ended so */
+    struct lh_parked *parked;
+    struct lh_timer *due; /* of what is parked */
+    uint8_t looks;        /* times in a row that it could not be parked */
     struct copy_spec *spec;
     struct lh_store *store;
     lh_json *namespace_labels;
     struct lh_token_source *source; /* NULL: the login is shared */
-    struct lh_identity identity;
     struct ledger_owner owner;
     struct lh_sink sink;
     bool ready, released, ending, ended;
@@ -133,11 +137,28 @@ const char *copy_secret_name(const struct copy *c); /* that is wanted; NULL */
 bool copy_finalizer_step(struct copy *c);
 struct copy_spec *copy_spec_ref(struct copy_spec *s);
 void copy_spec_unref(struct copy_spec *s);
+/* Its kubernetesSecret; owned; *out NULL where it has none. */
+int copy_spec_secret(const struct copy_spec *s, lh_json **out, struct lh_err *err);
+
+/* copy_take.c */
+int copy_set_text(char **at, const char *text); /* a copy; LH_E_NOMEM */
+/* Takes over what the object says; LH_E_NOMEM. *moved: there may be something to do. */
+int copy_take(struct copy *c, const lh_json *obj, bool *moved);
 
 /* copy_engine.c: all return true where something is under way that calls copy_step() */
 bool copy_engine_step(struct copy *c);
+/* What is ready takes over from what was there before. */
+void copy_engine_retire(struct copy *c);
 void copy_engine_end(struct copy *c, bool revoke);
 void copy_slot_free(struct copy_slot *s);
+/* Makes its engine, from what is parked if anything is. */
+int copy_slot_open(struct copy_slot *s, bool shared, struct lh_err *err);
+
+/* copy_park.c */
+/* At the end of a step. */
+void copy_park(struct copy *c);
+/* Before anything is done with its engine. False: there is no memory; it is tried again. */
+bool copy_unpark(struct copy *c);
 
 /* copy_files.c */
 void copy_files_done(struct copy_files *f);
@@ -170,7 +191,7 @@ void copy_restart_stop(struct copy *c);
 
 /* copy_status.c */
 /* As read or answered. */
-int copy_status_take(struct copy *c, const lh_json *obj, struct lh_err *err);
+int copy_status_take(struct copy *c, const lh_json *obj, bool *changed, struct lh_err *err);
 bool copy_status_step(struct copy *c);
 
 #endif

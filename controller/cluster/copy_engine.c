@@ -13,13 +13,20 @@
 
 enum { END_MS = 5000, MODE = 0440, RETRY_MS = 5000 };
 
+/* Told within the step that published, the rest of which looks at it. */
+static void wake_unless_armed(struct copy *c)
+{
+    if (!c->armed)
+        copy_wake(c);
+}
+
 static void on_ready(void *arg)
 {
     struct copy_slot *s = arg;
 
     s->ready = true;
     lh_err_keep(&s->c->fetch_err, NULL);
-    copy_wake(s->c);
+    wake_unless_armed(s->c);
 }
 
 static void on_changed(void *arg)
@@ -27,7 +34,7 @@ static void on_changed(void *arg)
     struct copy_slot *s = arg;
 
     lh_err_keep(&s->c->fetch_err, NULL);
-    copy_wake(s->c);
+    wake_unless_armed(s->c);
 }
 
 static void on_failed(void *arg, const struct lh_err *err)
@@ -59,6 +66,8 @@ void copy_slot_free(struct copy_slot *s)
     if (!s)
         return;
     lh_engine_free(s->engine);
+    lh_parked_free(s->parked);
+    lh_timer_free(s->due);
     if (s->source)
         s->source->free(s->source);
     lh_store_unref(s->store);
@@ -72,6 +81,12 @@ static void slot_end(struct copy_slot *s, bool revoke)
     if (!s || s->ending)
         return;
     s->ending = true;
+    if (s->parked) { /* it holds nothing that is to be ended */
+        lh_parked_free(s->parked);
+        s->parked = NULL;
+        on_ended(s);
+        return;
+    }
     lh_engine_end(s->engine, revoke, END_MS, on_ended, s);
 }
 
@@ -113,11 +128,14 @@ static int resolve(struct copy *c, struct lh_store **store, struct lh_namespace 
     const struct copies_parts *p = &c->set->p;
     const struct lh_subject who = {p->o->cluster_name, c->namespace_,
                                    c->spec->p->service_account ? c->spec->p->service_account : ""};
+    lh_auto_json lh_json *json = NULL;
     struct secret_spec secret;
-    int rc = 0;
+    int rc = copy_spec_secret(c->spec, &json, err);
 
-    if (c->spec->p->kubernetes_secret) {
-        rc = secret_spec_read(c->spec->p->kubernetes_secret, &secret, err);
+    if (rc < 0)
+        return rc;
+    if (json) {
+        rc = secret_spec_read(json, &secret, err);
         if (rc < 0)
             return lh_err_reason(err, rc, LH_REASON_ConfigInvalid);
     }
@@ -131,72 +149,74 @@ static bool same(const char *a, const char *b)
 }
 
 /* Do two specs ask for the same with the same login, into a Secret of the same name? */
-static bool same_engine(const struct lh_projection *a, const struct lh_projection *b)
+static bool same_engine(const struct copy_spec *a, const struct copy_spec *b)
 {
     lh_auto_json lh_json *x = NULL, *y = NULL;
 
-    if (!same(lh_json_get_z(a->kubernetes_secret, "name"),
-              lh_json_get_z(b->kubernetes_secret, "name")) ||
-        lh_projection_to_json(a, &x, NULL) < 0 || lh_projection_to_json(b, &y, NULL) < 0)
+    if (a == b)
+        return true;
+    if (!same(a->secret_name, b->secret_name) || lh_projection_to_json(a->p, &x, NULL) < 0 ||
+        lh_projection_to_json(b->p, &y, NULL) < 0)
         return false;
-    lh_json_del(x, "kubernetesSecret");
-    lh_json_del(y, "kubernetesSecret");
     lh_json_del(x, "onChange");
     lh_json_del(y, "onChange");
     return lh_json_equal(x, y);
 }
 
-static void fill_identity(struct copy *c, struct copy_slot *s)
+static struct lh_identity identity_of(struct copy_slot *s, bool shared)
 {
-    const struct copies *set = c->set;
-
-    s->identity =
-        (struct lh_identity){.subject = {.cluster = set->p.o->cluster_name,
-                                         .namespace_ = c->namespace_,
+    const struct copies *set = s->c->set;
+    struct lh_identity id = {.subject = {.cluster = set->p.o->cluster_name,
+                                         .namespace_ = s->c->namespace_,
                                          .service_account = s->spec->p->service_account},
                              .namespace_labels = s->namespace_labels,
                              .role = s->spec->p->role,
                              .credential = s->source,
                              .allow_addresses = (const char *const *)set->p.allow_addresses};
+
+    if (shared)
+        id.wrapper = set->shared;
+    else if (s->spec->p->revocation == LH_REVOKE)
+        id.wrapper = &s->owner;
+    return id;
 }
 
 /* What may be issued is recorded, one login a projection; plain secrets share one. What is to be
  * retained is nobody's to undo. */
-static int choose_login(struct copy *c, struct copy_slot *s, bool shared,
-                        const struct lh_provider_ops **ops, struct lh_err *err)
+static const struct lh_provider_ops *login_of(const struct copy_slot *s, bool shared)
 {
-    const struct copies *set = c->set;
-    int rc = shared ? 0
-                    : copies_token_source(set->p.kube, c->namespace_, s->spec->p->service_account,
-                                          &s->source, err);
+    if (shared)
+        return &shared_login_ops;
+    return s->spec->p->revocation == LH_REVOKE ? &ledger_provider_ops : lh_provider_for(s->store);
+}
 
-    if (rc < 0)
-        return rc;
-    fill_identity(c, s);
-    if (shared) {
-        s->identity.wrapper = set->shared;
-        *ops = &shared_login_ops;
-    } else if (s->spec->p->revocation == LH_RETAIN) {
-        *ops = lh_provider_for(s->store);
-    } else {
-        s->owner =
-            (struct ledger_owner){.ledger = set->term.ledger, .projection = c->name, .uid = c->uid};
-        s->identity.wrapper = &s->owner;
-        *ops = &ledger_provider_ops;
-    }
-    return 0;
+int copy_slot_open(struct copy_slot *s, bool shared, struct lh_err *err)
+{
+    const struct lh_identity id = identity_of(s, shared);
+    const struct lh_engine_options o = {.loop = s->c->set->p.loop,
+                                        .provider = login_of(s, shared),
+                                        .store = s->store,
+                                        .identity = &id,
+                                        .projection = s->spec->p,
+                                        .default_mode = MODE,
+                                        .sink = &s->sink,
+                                        .parked = s->parked,
+                                        .ready = on_ready,
+                                        .changed = on_changed,
+                                        .failed = on_failed,
+                                        .arg = s};
+    int rc = lh_engine_new(&o, &s->engine, err);
+
+    if (rc == 0)
+        s->parked = NULL;
+    return rc;
 }
 
 static int slot_new(struct copy *c, struct lh_store *store, const struct lh_namespace *ns,
                     bool shared, struct copy_slot **out, struct lh_err *err)
 {
     struct copy_slot *s = lh_calloc(1, sizeof(*s));
-    struct lh_engine_options o = {.loop = c->set->p.loop,
-                                  .default_mode = MODE,
-                                  .ready = on_ready,
-                                  .changed = on_changed,
-                                  .failed = on_failed};
-    int rc;
+    int rc = 0;
 
     if (!s)
         return lh_err_nomem(err);
@@ -205,14 +225,13 @@ static int slot_new(struct copy *c, struct lh_store *store, const struct lh_name
     s->spec = copy_spec_ref(c->spec);
     s->store = lh_store_ref(store);
     s->namespace_labels = ns->labels ? lh_json_ref(lh_json_mut(ns->labels)) : NULL;
-    rc = choose_login(c, s, shared, &o.provider, err);
-    o.store = s->store;
-    o.identity = &s->identity;
-    o.projection = s->spec->p;
-    o.sink = &s->sink;
-    o.arg = s;
+    s->owner =
+        (struct ledger_owner){.ledger = c->set->term.ledger, .projection = c->name, .uid = c->uid};
+    if (!shared)
+        rc = copies_token_source(c->set->p.kube, c->namespace_, s->spec->p->service_account,
+                                 &s->source, err);
     if (rc == 0)
-        rc = lh_engine_new(&o, &s->engine, err);
+        rc = copy_slot_open(s, shared, err);
     if (rc < 0) {
         copy_slot_free(s);
         return rc;
@@ -285,7 +304,7 @@ static bool apply_edit(struct copy *c)
     if (c->cur && !c->cur->ending && lh_json_equal(c->cur->store->spec, store->spec) &&
         same(c->cur->store->name, store->name) &&
         c->cur->store->cluster_scoped == store->cluster_scoped &&
-        same_engine(c->cur->spec->p, c->spec->p)) {
+        same_engine(c->cur->spec, c->spec)) {
         c->edited = false;
         return false;
     }
@@ -307,10 +326,12 @@ static void release_earlier(struct copy *c)
     ledger_release(c->set->term.ledger, c->uid, c->cur->spec->p->overlap_ms);
 }
 
-static void retire_old(struct copy *c)
+void copy_engine_retire(struct copy *c)
 {
     lh_ms now = lh_clock_now();
 
+    if (!c->cur || c->cur->ending)
+        return;
     release_earlier(c);
     if (!c->old || c->old->ending || !c->cur->ready)
         return;
@@ -363,9 +384,5 @@ bool copy_engine_step(struct copy *c)
     if (!c->cur && !knows_secrets(c))
         return false;
     obey_force(c);
-    if ((c->edited || !c->cur) && apply_edit(c))
-        return true;
-    if (c->cur && !c->cur->ending)
-        retire_old(c);
-    return false;
+    return (c->edited || !c->cur) && apply_edit(c);
 }

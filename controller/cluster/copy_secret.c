@@ -64,24 +64,13 @@ static bool is_intact(const struct copy *c, const struct secret_spec *spec)
     return type && strcmp(type, spec->type) == 0 && label && strcmp(label, c->uid) == 0 && owner;
 }
 
-static int set_text(char **at, const char *text)
-{
-    char *copy = text ? lh_strdup(text) : NULL;
-
-    if (text && !copy)
-        return -1;
-    lh_free(*at);
-    *at = copy;
-    return 0;
-}
-
 static void take_identity(struct copy *c, const lh_json *secret)
 {
     const lh_json *meta = lh_json_get(secret, "metadata");
 
-    if (set_text(&c->secret_name, lh_json_get_z(meta, "name")) < 0 ||
-        set_text(&c->secret_uid, lh_json_get_z(meta, "uid")) < 0 ||
-        set_text(&c->secret_version, lh_json_get_z(meta, "resourceVersion")) < 0)
+    if (copy_set_text(&c->secret_name, lh_json_get_z(meta, "name")) < 0 ||
+        copy_set_text(&c->secret_uid, lh_json_get_z(meta, "uid")) < 0 ||
+        copy_set_text(&c->secret_version, lh_json_get_z(meta, "resourceVersion")) < 0)
         c->proven = false;
 }
 
@@ -90,8 +79,8 @@ void copy_secret_lost(struct copy *c)
     copy_files_done(&c->written);
     c->proven = false;
     c->waiting = true;
-    set_text(&c->secret_uid, NULL);
-    set_text(&c->secret_version, NULL);
+    copy_set_text(&c->secret_uid, NULL);
+    copy_set_text(&c->secret_version, NULL);
 }
 
 /* ---- requests ---- */
@@ -396,17 +385,22 @@ static int reconcile(struct copy *c, const struct secret_spec *spec,
 static int publish_secret(struct copy *c, const struct lh_rendered_set *set,
                           struct copy_files *want, bool *changed, struct lh_err *err)
 {
+    lh_auto_json lh_json *json = NULL;
     struct secret_spec spec;
     bool all = true, there;
-    int rc = secret_spec_read(c->spec->p->kubernetes_secret, &spec, err);
+    int rc;
 
-    if (rc < 0)
-        return lh_err_reason(err, rc, LH_REASON_ConfigInvalid);
     if (c->proven && copy_files_same(&c->written, want)) {
         *changed = c->wrote;
         c->wrote = false;
         return 0;
     }
+    rc = copy_spec_secret(c->spec, &json, err);
+    if (rc < 0)
+        return rc;
+    rc = secret_spec_read(json, &spec, err);
+    if (rc < 0)
+        return lh_err_reason(err, rc, LH_REASON_ConfigInvalid);
     for (size_t i = 0; i < set->n; i++)
         all = all && set->v[i].bytes;
     there = c->taken || c->secret_uid || copies_secret(c->set, c->namespace_, spec.name);
@@ -437,7 +431,7 @@ static int sink_publish(struct lh_sink *self, const struct lh_rendered_set *set,
         return under_way(err);
     }
     rc = copy_files_hash(c, set, &want, err);
-    if (rc == 0 && c->spec->p->kubernetes_secret) {
+    if (rc == 0 && c->spec->secret) {
         rc = publish_secret(c, set, &want, changed, err);
     } else if (rc == 0) {
         *changed = !copy_files_same(&c->written, &want);
@@ -486,7 +480,7 @@ bool copy_secret_step(struct copy *c)
 {
     if (!copy_is_wanted(c) || !c->cur || c->cur->ending)
         return false;
-    if (c->suspect && c->spec->p->kubernetes_secret) {
+    if (c->suspect && c->spec->secret) {
         if (c->proven && has_drifted(c))
             c->proven = false;
         c->waiting = true;
@@ -514,7 +508,7 @@ static void stale_deleted(void *arg, const lh_json *obj, const struct lh_err *er
         cluster_count_write("deleted");
         lh_log_info("copy deleted: no longer asked for", LH_F_STR("namespace", c->namespace_),
                     LH_F_STR("projection", c->name), LH_F_STR("secret", c->stale));
-        set_text(&c->stale, NULL);
+        copy_set_text(&c->stale, NULL);
         copies_keep(c->set, c);
     }
     copy_answered(c, err);
@@ -533,7 +527,7 @@ bool copy_secret_sweep(struct copy *c)
     seen = copies_secret(c->set, c->namespace_, c->stale);
     if (!seen || !seen->owner || strcmp(seen->owner, c->uid) != 0 ||
         (name && strcmp(name, c->stale) == 0)) {
-        set_text(&c->stale, NULL);
+        copy_set_text(&c->stale, NULL);
         copies_keep(c->set, c);
         return false;
     }

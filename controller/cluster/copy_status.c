@@ -36,7 +36,7 @@ static bool judge(const struct copy *c, struct condition *out, struct lh_err *er
         return true;
     }
     if (c->spec && !copy_is_wanted(c)) {
-        if (c->served || !(c->spec->p->kubernetes_secret || c->spec->p->on_change))
+        if (c->served || !(c->spec->secret || c->spec->p->on_change))
             return false;
         lh_err_reason(err,
                       lh_err_set(err, LH_E_DENIED,
@@ -111,40 +111,47 @@ static int collect(const struct copy *c, struct status_item **items, char (**tex
     return rc;
 }
 
-static int keep_status(struct copy *c, const lh_json *status, struct lh_err *err)
+static bool same(const char *a, const char *b)
 {
+    return a == b || (a && b && strcmp(a, b) == 0);
+}
+
+int copy_status_take(struct copy *c, const lh_json *obj, bool *changed, struct lh_err *err)
+{
+    const lh_json *status = lh_json_get(obj, "status");
     lh_auto_buf struct lh_buf b;
     char *text = NULL;
-    size_t n;
-    int rc = 0;
+    int rc;
 
     lh_buf_init(&b, STATUS_MAX);
-    if (status) {
+    if (status)
         lh_json_write(status, LH_JSON_COMPACT, &b);
-        rc = lh_buf_finish(&b, &text, &n, err);
-    }
+    rc = lh_buf_check(&b, err);
     if (rc < 0)
         return rc;
+    /* A copy of what it takes: there is one for each projection. */
+    if (status) {
+        text = lh_str_dup(lh_buf_peek(&b));
+        if (!text)
+            return lh_err_nomem(err);
+    }
+    *changed = !same(text, c->status);
     lh_free(c->status);
     c->status = text;
     return 0;
-}
-
-int copy_status_take(struct copy *c, const lh_json *obj, struct lh_err *err)
-{
-    return keep_status(c, lh_json_get(obj, "status"), err);
 }
 
 static void written(void *arg, const lh_json *obj, const struct lh_err *err)
 {
     struct copy *c = arg;
     struct lh_err e = {0};
+    bool changed;
 
     if (err && err->code == LH_E_NOTFOUND) { /* the watch will say that it is gone */
         copy_answered(c, NULL);
         return;
     }
-    if (!err && copy_status_take(c, obj, &e) < 0)
+    if (!err && copy_status_take(c, obj, &changed, &e) < 0)
         err = &e;
     if (err)
         lh_log_warn("status not written", LH_F_STR("namespace", c->namespace_),

@@ -280,6 +280,7 @@ static void p_close(struct lh_provider *p)
     g = p->g;
     while (p->all)
         shared_op_cancel(p->all);
+    shared_unpark(p);
     g->n_handles--;
     shared_token_unuse(p->now);
     shared_token_unuse(p->old);
@@ -305,6 +306,8 @@ const struct lh_provider_ops shared_login_ops = {
     .capabilities = p_capabilities,
     .health = p_health,
     .cancel = shared_op_cancel,
+    .park = shared_park,
+    .unpark = shared_unpark,
 };
 
 /* ---- all of them ---- */

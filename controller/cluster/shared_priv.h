@@ -36,7 +36,7 @@ struct group {
     lh_json *labels;
     const struct lh_provider_ops *ops;
     struct lh_provider *inner;
-    size_t n_handles;
+    size_t n_handles, n_parked;
     struct lh_provider_op *waiters; /* of any handle, for login, renew, lookup or health */
     struct shared *tokens, *current;
     struct lh_provider_op *login, *health;
@@ -56,6 +56,7 @@ struct lh_provider {
     struct group *g;
     struct lh_provider_op *all;
     struct shared *now, *old; /* whose user it is */
+    bool parked;              /* uses none */
     lh_ms known_at;           /* sent_at of the life that it was told last */
 };
 
@@ -91,6 +92,8 @@ struct lh_provider_op *shared_op_waiting(const struct group *g, enum kind kind,
                                          const struct shared *t);
 void shared_token_free(struct shared *t);
 void shared_token_unuse(struct shared *t); /* NULL is a no-op */
+bool shared_park(struct lh_provider *p);
+void shared_unpark(struct lh_provider *p);
 int shared_login(struct lh_provider *p, lh_prov_done_fn done, void *arg,
                  struct lh_provider_op **out, struct lh_err *err);
 int shared_renew_token(struct lh_provider *p, const struct lh_secret *token, lh_prov_done_fn done,

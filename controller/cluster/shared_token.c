@@ -151,6 +151,9 @@ void shared_token_unuse(struct shared *t)
 {
     if (!t || --t->users > 0)
         return;
+    /* Who is parked comes back for it. */
+    if (t == t->g->current && t->g->n_parked > 0 && !t->dead && !t->g->s->hurry)
+        return;
     lh_timer_in(t->end,
                 t == t->g->current && !t->dead && !t->g->s->hurry ? SHARED_LOGIN_LINGER_MS : 0);
 }
@@ -177,14 +180,15 @@ static void unknown(struct lh_err *err)
 
 /* ---- answers ---- */
 
-static void tell_token(struct lh_provider_op *op, struct shared *t)
+static void tell_token(struct lh_provider_op *op, struct shared *t, bool known)
 {
     struct lh_provider *p = op->p;
     const struct lh_prov_token token = {.token = t->value,
                                         .accessor = t->accessor,
                                         .ttl_ms = t->life.ttl_ms,
                                         .renewable = t->life.renewable,
-                                        .sent_at = t->life.sent_at};
+                                        .sent_at = t->life.sent_at,
+                                        .known = known};
     const struct lh_prov_result res = {.token = &token};
 
     if (p->now != t) {
@@ -231,7 +235,7 @@ static void on_answer(void *arg)
         err.code = LH_E_UNAVAILABLE; /* it went just now: once more */
         shared_op_finish(op, NULL, &err);
     } else if (op->about == OP_LOGIN) {
-        tell_token(op, op->t);
+        tell_token(op, op->t, true);
     } else if (op->about == OP_THROUGH || ((op->about == OP_RENEW || op->about == OP_LOOKUP) &&
                                            op->t != op->p->now && op->t != op->p->old)) {
         unknown(&err);
@@ -312,8 +316,35 @@ static int take(struct group *g, const struct lh_prov_token *from, struct lh_err
         shared_token_free(t);
         return rc;
     }
+    if (g->current && g->current->users == 0) /* it was kept for those who are parked */
+        lh_timer_in(g->current->end, 0);
     g->current = t;
     return 0;
+}
+
+bool shared_park(struct lh_provider *p)
+{
+    struct group *g = p->g;
+
+    /* One is left that has its token renewed in time. */
+    if (p->all || g->s->hurry || g->n_handles - g->n_parked < 2)
+        return false;
+    g->n_parked++;
+    p->parked = true;
+    shared_token_unuse(LH_TAKE_PTR(p->now));
+    shared_token_unuse(LH_TAKE_PTR(p->old));
+    return true;
+}
+
+void shared_unpark(struct lh_provider *p)
+{
+    struct group *g = p->g;
+
+    if (!p->parked)
+        return;
+    p->parked = false;
+    if (--g->n_parked == 0 && g->current && g->current->users == 0)
+        lh_timer_in(g->current->end, g->s->hurry ? 0 : SHARED_LOGIN_LINGER_MS);
 }
 
 static void on_login(void *arg, const struct lh_prov_result *res, const struct lh_err *err)
@@ -334,7 +365,7 @@ static void on_login(void *arg, const struct lh_prov_result *res, const struct l
     t = g->current;
     t->users++; /* while it is told */
     while ((op = shared_op_waiting(g, OP_LOGIN, NULL)) != NULL)
-        tell_token(op, t);
+        tell_token(op, t, t->users > 1);
     shared_token_unuse(t);
 }
 

@@ -33,6 +33,7 @@ static int session_open(struct lh_engine *e, const struct lh_engine_options *o, 
         .revoke = o->projection->revocation == LH_REVOKE,
         .once = o->once,
         .parallel = o->parallel,
+        .parked = o->parked != NULL,
         .events = {.values = items_take,
                    .changed = on_session_changed,
                    .count = measure_event,
@@ -86,6 +87,8 @@ int lh_engine_new(const struct lh_engine_options *opts, struct lh_engine **out, 
         lh_engine_free(e);
         return rc;
     }
+    if (opts->parked)
+        engine_unpark(e, opts->parked);
     *out = e;
     return 0;
 }

@@ -19,6 +19,7 @@ static uint64_t shape_of(struct lh_str s)
     return h;
 }
 
+/* Only what is kept for a restart is ever compared with another run's. */
 static int items_shape(struct lh_engine *e, struct lh_err *err)
 {
     lh_auto_json lh_json *spec = NULL;
@@ -69,7 +70,7 @@ int items_new(struct lh_engine *e, struct lh_err *err)
     e->n_items = p->n_items;
     for (size_t i = 0; i < p->n_items && rc == 0; i++)
         rc = item_add(e, &e->items[i], &p->items[i], err);
-    return rc < 0 ? rc : items_shape(e, err);
+    return rc < 0 || e->state_dir < 0 ? rc : items_shape(e, err);
 }
 
 void items_free(struct lh_engine *e)

@@ -82,7 +82,7 @@ static void published(struct lh_engine *e, bool changed)
         e->publications++;
         measure_publication(e);
         e->sweep_wait = SWEEP_FIRST_MS;
-        e->sweep_at = e->published_at + e->sweep_wait;
+        e->sweep_at = e->sink->sweep ? e->published_at + e->sweep_wait : 0;
     }
     lh_session_published(e->session);
     state_save(e);
@@ -206,7 +206,7 @@ static void sweep(struct lh_engine *e, lh_ms now)
 {
     if (e->sweep_at == 0 || now < e->sweep_at)
         return;
-    if (!e->sink->sweep || e->sink->sweep(e->sink)) {
+    if (e->sink->sweep(e->sink)) {
         e->sweep_at = 0;
         return;
     }

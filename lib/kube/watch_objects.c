@@ -8,8 +8,7 @@
 /* What is known of an object: enough to tell its successor from itself, and to miss it. */
 struct watch_known {
     uint64_t epoch;
-    char *key; /* once more, to tell of its end without memory */
-    char *uid; /* NULL: it has none */
+    char uid[]; /* "": it has none */
 };
 
 const struct lh_metric watch_metrics[] = {
@@ -47,18 +46,9 @@ int watch_set_text(char **field, const char *z, struct lh_err *err)
     return 0;
 }
 
-static void known_free(void *p)
-{
-    struct watch_known *known = p;
-
-    lh_free(known->key);
-    lh_free(known->uid);
-    lh_free(known);
-}
-
 void watch_forget_all(struct lh_watch *w)
 {
-    lh_map_free(w->known, known_free);
+    lh_map_free(w->known, lh_free);
     w->known = NULL;
 }
 
@@ -83,25 +73,23 @@ static int key_of(const lh_json *obj, char **out, struct lh_err *err)
 
 static int add_known(struct lh_watch *w, const char *key, const char *uid, struct lh_err *err)
 {
-    struct watch_known *known = lh_calloc(1, sizeof(*known));
+    size_t n = strlen(uid ? uid : "") + 1;
+    struct watch_known *known = lh_calloc(1, sizeof(*known) + n);
     int rc;
 
     if (!known)
         return lh_err_nomem(err);
     known->epoch = w->epoch;
-    rc = watch_set_text(&known->key, key, err);
-    if (rc == 0)
-        rc = watch_set_text(&known->uid, uid, err);
-    if (rc == 0)
-        rc = lh_map_set(w->known, lh_str(key), known, NULL, err);
+    memcpy(known->uid, uid ? uid : "", n);
+    rc = lh_map_set(w->known, lh_str(key), known, NULL, err);
     if (rc < 0)
-        known_free(known);
+        lh_free(known);
     return rc;
 }
 
 static bool same_uid(const struct watch_known *known, const char *uid)
 {
-    return !known->uid || !uid || strcmp(known->uid, uid) == 0;
+    return !*known->uid || !uid || strcmp(known->uid, uid) == 0;
 }
 
 /* The object exists under this key; one that had the name before it is gone. */
@@ -110,7 +98,7 @@ static int mark(struct lh_watch *w, const char *key, const char *uid, struct lh_
     struct watch_known *known = lh_map_get(w->known, lh_str(key));
 
     if (known && !same_uid(known, uid)) {
-        known_free(lh_map_remove(w->known, lh_str(key)));
+        lh_free(lh_map_remove(w->known, lh_str(key)));
         known = NULL;
         tell(w, LH_WATCH_DELETE, key, NULL);
         if (w->stopped)
@@ -142,7 +130,7 @@ static void forget(struct lh_watch *w, const char *key, const lh_json *obj)
 
     if (!known)
         return;
-    known_free(known);
+    lh_free(known);
     tell(w, LH_WATCH_DELETE, key, obj);
 }
 
@@ -169,9 +157,10 @@ void watch_state_complete(struct lh_watch *w)
 
         if (known->epoch == w->epoch)
             continue;
+        /* The key is the map's own. */
+        tell(w, LH_WATCH_DELETE, key.p, NULL);
         lh_map_remove(w->known, key);
-        tell(w, LH_WATCH_DELETE, known->key, NULL);
-        known_free(known);
+        lh_free(known);
         if (w->stopped)
             return;
     }

@@ -249,6 +249,13 @@ static struct want grant_plan(const struct lh_grant *g)
     return plan_poll(g);
 }
 
+lh_ms grant_due(const struct lh_grant *g)
+{
+    struct want w = grant_plan(g);
+
+    return w.op == GRANT_IDLE ? LH_NEVER : later(w.at, g->not_before);
+}
+
 /* What a token that is about to be replaced would issue has to be issued again with it. */
 static bool token_is_leaving(const struct lh_grant *g)
 {
@@ -263,7 +270,7 @@ void grant_step(struct lh_grant *g, lh_ms now)
     if (g->op || s->state != SESSION_LIVE)
         return;
     w = grant_plan(g);
-    g->next_at = w.op == GRANT_IDLE ? LH_NEVER : later(w.at, g->not_before);
+    g->next_at = grant_due(g);
     if (g->next_at > now) {
         session_due(s, g->next_at);
         return;

@@ -173,6 +173,7 @@ void token_doubted(struct lh_session *s, int64_t id);
 
 /* grant.c: what is to be done, and when */
 void grant_step(struct lh_grant *g, lh_ms now);
+lh_ms grant_due(const struct lh_grant *g); /* when it has something to do; LH_NEVER */
 void grant_free(struct lh_grant *g);
 void grant_cancel(struct lh_grant *g);
 /* Its lease is dead: by the manager's word, or with the token that it hung on. */

@@ -121,6 +121,8 @@ static int session_open(struct lh_session *s, const struct lh_session_options *o
         rc = lh_timer_new(o->loop, on_end_timer, s, &s->end_timer, err);
     if (rc < 0)
         return rc;
+    if (o->parked)
+        return 0; /* it has one */
     return o->provider->open(o->loop, o->store, o->identity, &s->provider, err);
 }
 

@@ -130,7 +130,8 @@ static void on_login(void *arg, const struct lh_prov_result *res, const struct l
             s->state = SESSION_LIVE;
         else if (s->end_revoke && s->owns_token)
             retire_token(s, &s->token, lh_clock_now());
-        session_count(s, LH_EV_LOGIN, NULL);
+        if (!res->token->known)
+            session_count(s, LH_EV_LOGIN, NULL);
         session_dirty(s);
         outage_over(s, false);
     }

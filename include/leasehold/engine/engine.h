@@ -16,6 +16,7 @@
 #include "leasehold/providers/provider.h"
 
 struct lh_engine;
+struct lh_parked;
 
 struct lh_engine_options {
     struct lh_loop *loop;
@@ -32,6 +33,8 @@ struct lh_engine_options {
     const char *state_key;               /* binds the state (Pod UID) */
     bool once;                           /* fetch, publish, end: nothing is renewed */
     bool hold;                           /* as lh_engine_hold(), from the start */
+    struct lh_parked
+        *parked;       /* what it is made from again; consumed on success; NULL: from nothing */
     unsigned parallel; /* secrets asked for at a time, 0: all; each costs a connection */
     /* Events, all optional, from the loop. */
     void (*complete)(void *arg); /* held, and there is a whole set to publish */
@@ -62,6 +65,18 @@ void lh_engine_release(struct lh_engine *e);
 void lh_engine_publish(struct lh_engine *e);
 /* Everything that no lease or certificate hangs on is read again now. */
 void lh_engine_refetch(struct lh_engine *e);
+
+/*
+ * An engine that has nothing to do before until (boot time) may be taken apart: what is left is a
+ * record of what was published and of when it is to be looked at again, from which an engine for
+ * the same projection, store and identity is made that goes on as if nothing had been (options:
+ * parked). Only values without a lease, a provider that can be parked, no state folder and nobody
+ * to notify. On success e is gone, and *out owned. LH_E_BUSY: not now. LH_E_INVALID: it is none
+ * that can be parked. LH_E_NOMEM. Never within an event of its own.
+ */
+int lh_engine_park(struct lh_engine *e, lh_ms until, struct lh_parked **out);
+lh_ms lh_parked_due(const struct lh_parked *p); /* to be made an engine again by then */
+void lh_parked_free(struct lh_parked *p);       /* NULL is a no-op; revokes nothing */
 
 bool lh_engine_is_ready(const struct lh_engine *e);
 

@@ -59,6 +59,7 @@ struct lh_session_options {
     bool once;                          /* nothing is renewed, polled or verified */
     unsigned parallel; /* grants asked for at a time, 0: all; what takes over a second makes room */
     struct lh_session_events events;
+    bool parked; /* lh_session_unpark() comes before the start, and brings the provider */
 };
 
 int lh_session_new(const struct lh_session_options *opts, struct lh_session **out,
@@ -113,6 +114,21 @@ int lh_grant_set_note(struct lh_grant *g, const char *note, struct lh_err *err);
  * note is kept counts: after a restart in the middle of a publication nobody else knows which. Ends
  * with lh_session_published(), which forgets the note. */
 int lh_grant_set_next_note(struct lh_grant *g, const char *note, struct lh_err *err);
+
+/*
+ * A session of which nothing is asked before until (boot time) is worth less than its memory: what
+ * is left of it is its provider and a record a grant. Only values without a lease, all of them
+ * published, and only where the provider lets go of its token (park). On success s is gone, and
+ * *out owned. LH_E_BUSY: something is under way, failed, or due before; perhaps later.
+ * LH_E_INVALID: it is none that can be parked. LH_E_NOMEM. Never within a callback of its own.
+ */
+struct lh_parked_session;
+int lh_session_park(struct lh_session *s, lh_ms until, struct lh_parked_session **out);
+lh_ms lh_parked_session_due(const struct lh_parked_session *p); /* not later; boot time */
+void lh_parked_session_free(struct lh_parked_session *p);       /* NULL is a no-op */
+/* Of a new session (opts.parked) to which equal grants were added in the same order: it goes on
+ * where the other stopped, but for a token, which it takes from its provider. p is consumed. */
+void lh_session_unpark(struct lh_session *s, struct lh_parked_session *p);
 
 /* What is known of a grant, for status, metrics and staleness. */
 struct lh_grant_info {

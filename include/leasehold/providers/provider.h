@@ -72,6 +72,7 @@ struct lh_prov_token {
     int64_t ttl_ms;          /* 0: never ends */
     bool renewable;
     lh_ms sent_at; /* a life counts from here */
+    bool known;    /* it was given to somebody before: nobody asked the manager */
 };
 
 struct lh_prov_read {
@@ -177,6 +178,10 @@ struct lh_provider_ops {
     int (*health)(struct lh_provider *p, lh_prov_done_fn done, void *arg,
                   struct lh_provider_op **out, struct lh_err *err);
     void (*cancel)(struct lh_provider_op *op);
+    /* Both or neither. Nothing is asked of it for a while, though it stays open: it gives up its
+     * share of a token that others keep alive. False: nobody else would. */
+    bool (*park)(struct lh_provider *p);
+    void (*unpark)(struct lh_provider *p); /* before it is used again */
 };
 
 extern const struct lh_provider_ops lh_provider_vault;
