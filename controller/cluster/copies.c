@@ -26,6 +26,7 @@ void copies_free_copy(struct copies *s, struct copy *c)
     if (c->uid && lh_map_get(s->by_uid, lh_str(c->uid)) == c)
         lh_map_remove(s->by_uid, lh_str(c->uid));
     copies_keep(s, c);
+    copies_end_turn(c);
     store_wait_free(c->wait);
     copy_restart_stop(c);
     lh_kube_cancel(c->op);
@@ -117,7 +118,7 @@ static bool upsert(struct copies *s, const char *key, const lh_json *obj)
     if (!c)
         c = copy_make(s, key, uid);
     if (!c || copy_take(c, obj, &moved) < 0 ||
-        lh_map_set(s->by_key, lh_str(key), c, NULL, NULL) < 0)
+        lh_map_set(s->by_key, lh_str(c->key), c, NULL, NULL) < 0)
         return false;
     moved = moved || other != c || c->gone;
     if (moved && lh_queue_add(s->queue, c->uid, LH_LANE_REFRESH, NULL) < 0)
@@ -157,18 +158,6 @@ static void on_projection(void *arg, enum lh_watch_event ev, const char *key, co
 
 /* ---- Secrets ---- */
 
-static void secret_free(void *p)
-{
-    struct copy_secret *x = p;
-
-    if (!x)
-        return;
-    lh_free(x->uid);
-    lh_free(x->version);
-    lh_free(x->owner);
-    lh_free(x);
-}
-
 struct copy_secret *copies_secret(const struct copies *s, const char *namespace_, const char *name)
 {
     char key[KEY_MAX];
@@ -177,24 +166,46 @@ struct copy_secret *copies_secret(const struct copies *s, const char *namespace_
     return lh_map_get(s->secrets, lh_str(key));
 }
 
-static struct copy_secret *secret_new(const lh_json *obj)
+static size_t length(const char *text)
+{
+    return text ? strlen(text) + 1 : 0;
+}
+
+/* Behind the others; NULL stays NULL. */
+static char *put(char **at, const char *text)
+{
+    char *to = *at;
+
+    if (!text)
+        return NULL;
+    *at = stpcpy(to, text) + 1;
+    return to;
+}
+
+/* One block each: there is one for every copy. */
+static struct copy_secret *secret_new(const char *key, const lh_json *obj)
 {
     const lh_json *meta = lh_json_get(obj, "metadata");
     const char *owner = lh_json_get_z(lh_json_get(meta, "labels"), SECRET_LABEL);
+    const char *uid = lh_json_get_z(meta, "uid"), *version = lh_json_get_z(meta, "resourceVersion");
     const lh_json *owners = lh_json_get(meta, "ownerReferences");
-    struct copy_secret *x = lh_calloc(1, sizeof(*x));
+    struct copy_secret *x;
+    char *at;
 
-    if (!x || !owner)
+    if (owner && (!uid || !version))
+        return NULL;
+    x = lh_calloc(1, sizeof(*x) + length(key) + length(owner) + length(uid) + length(version));
+    if (!x)
+        return NULL;
+    at = x->text;
+    x->key = put(&at, key);
+    if (!owner)
         return x;
+    x->owner = put(&at, owner);
+    x->uid = put(&at, uid);
+    x->version = put(&at, version);
     for (size_t i = 0; i < lh_json_len(owners); i++)
         x->intact = x->intact || same(lh_json_get_z(lh_json_at(owners, i), "uid"), owner);
-    if (copy_set_text(&x->owner, owner) < 0 ||
-        copy_set_text(&x->uid, lh_json_get_z(meta, "uid")) < 0 ||
-        copy_set_text(&x->version, lh_json_get_z(meta, "resourceVersion")) < 0 || !x->version ||
-        !x->uid) {
-        secret_free(x);
-        return NULL;
-    }
     return x;
 }
 
@@ -223,23 +234,23 @@ static void secret_gone(struct copies *s, const char *key)
 
     if (old)
         tell_owner(s, old->owner, key, NULL);
-    secret_free(old);
+    lh_free(old);
 }
 
 static void secret_upsert(struct copy_feed *f, const char *key, const lh_json *obj)
 {
     struct copies *s = f->s;
-    struct copy_secret *x = secret_new(obj);
+    struct copy_secret *x = secret_new(key, obj);
     void *old = NULL;
 
-    if (!x || lh_map_set(s->secrets, lh_str(key), x, &old, NULL) < 0) {
-        secret_free(x);
+    if (!x || lh_map_set(s->secrets, lh_str(x->key), x, &old, NULL) < 0) {
+        lh_free(x);
         lh_watch_resync(f->watch);
         return;
     }
     if (old && !same(((struct copy_secret *)old)->owner, x->owner))
         tell_owner(s, ((struct copy_secret *)old)->owner, key, NULL);
-    secret_free(old);
+    lh_free(old);
     tell_owner(s, x->owner, key, x);
 }
 
@@ -412,16 +423,18 @@ static int open_copies(struct copies *s, struct lh_err *err)
                                        .arg = s};
     const struct lh_watch_options o = {
         .res = {.group = "leasehold.dev", .version = "v1alpha1", .resource = "secretprojections"}};
-    int rc = lh_map_new(&s->by_key, err);
+    int rc = lh_map_new_borrowing(&s->by_key, err);
 
     if (rc == 0)
-        rc = lh_map_new(&s->by_uid, err);
+        rc = lh_map_new_borrowing(&s->by_uid, err);
     if (rc == 0)
-        rc = lh_map_new(&s->secrets, err);
+        rc = lh_map_new_borrowing(&s->secrets, err);
     if (rc == 0)
         rc = lh_queue_new(&q, &s->queue, err);
     if (rc == 0)
         rc = lh_timer_new(s->p.loop, copies_breaker_turn, s, &s->breaker_timer, err);
+    if (rc == 0)
+        rc = lh_timer_new(s->p.loop, copies_turns_over, s, &s->turn_timer, err);
     if (rc == 0)
         rc = start_feeds(s, err);
     return rc < 0 ? rc : lh_watch_start(s->p.kube, &o, on_projection, s, &s->watch, err);
@@ -461,8 +474,9 @@ void copies_free(struct copies *s)
         copies_free_copy(s, p);
     lh_map_free(s->by_key, NULL);
     lh_map_free(s->by_uid, NULL);
-    lh_map_free(s->secrets, secret_free);
+    lh_map_free(s->secrets, lh_free);
     lh_timer_free(s->breaker_timer);
+    lh_timer_free(s->turn_timer);
     lh_free(s->feeds);
     lh_free(s);
 }

@@ -11,6 +11,11 @@ struct copy_feed { /* labelled Secrets of one namespace */
     struct lh_watch *watch;
 };
 
+struct copy_list {
+    struct copy *first, *last;
+    size_t n;
+};
+
 struct copies {
     struct copies_parts p;
     struct copies_term term;
@@ -25,8 +30,12 @@ struct copies {
     size_t n_feeds;
     struct breaker *breaker;
     struct lh_timer *breaker_timer;
+    struct copy_list starting, waiting; /* whose turn it is to fetch for the first time, and next */
+    struct lh_timer *turn_timer;
 };
 
 void copies_breaker_turn(void *arg); /* of the breaker's timer */
+
+void copies_turns_over(void *arg); /* of the timer of turns */
 
 #endif

@@ -222,6 +222,7 @@ void copy_step(struct copy *c)
 
 void copy_stop(struct copy *c)
 {
+    copies_end_turn(c);
     lh_kube_cancel(c->op);
     c->op = NULL;
     store_wait_free(c->wait);

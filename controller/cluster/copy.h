@@ -25,11 +25,11 @@
 enum { COPY_HASH_LEN = 16 };
 
 struct copy_file {
-    char *path;
+    const char *path;
     uint8_t hash[COPY_HASH_LEN];
 };
 
-struct copy_files { /* owned */
+struct copy_files { /* one block, owned, paths included */
     struct copy_file *v;
     size_t n;
 };
@@ -60,9 +60,10 @@ struct copy_slot {
 
 /* A Secret that carries our label, as the watch tells it: metadata only. */
 struct copy_secret {
-    char *uid, *version, *owner; /* owner: uid of the projection, by the label */
-    bool intact;                 /* label and owner reference both say so */
-    bool let_go;                 /* by a drain: the watch is behind */
+    const char *key, *uid, *version, *owner; /* owner: uid of the projection, by the label */
+    bool intact;                             /* label and owner reference both say so */
+    bool let_go;                             /* by a drain: the watch is behind */
+    char text[];                             /* what the others point into */
 };
 
 struct copy_workloads { /* strings owned, reason static */
@@ -90,6 +91,10 @@ struct copy {
     bool retry, working, armed;
     bool may_delete, asked_delete; /* the breaker was asked, and lets it */
     lh_ms at;                      /* when to look again by itself */
+
+    enum { TURN_NONE, TURN_WAITED_FOR, TURN_TAKEN } turn;
+    lh_ms turn_since;
+    struct copy *prev_turn, *next_turn;
 
     struct copy_slot *cur, *old;
     lh_ms old_until; /* when the replaced engine is ended; 0: not decided */
@@ -119,6 +124,9 @@ bool copies_leads(const struct copies *s);
 /* Are the Secrets of its namespace known? NULL: yes; "": not yet; else why they cannot be. */
 const char *copies_secrets_trouble(const struct copies *s, const struct copy *c);
 void copies_free_copy(struct copies *s, struct copy *c); /* out of all maps; revokes nothing */
+/* May it fetch for the first time? False: it is woken when it is its turn. */
+bool copies_take_turn(struct copy *c);
+void copies_end_turn(struct copy *c); /* ready, failed or gone */
 /* The breaker was told, or is told no longer. */
 void copies_want_delete(struct copies *s, struct copy *c);
 void copies_keep(struct copies *s, struct copy *c);

@@ -25,6 +25,7 @@ static void on_ready(void *arg)
     struct copy_slot *s = arg;
 
     s->ready = true;
+    copies_end_turn(s->c);
     lh_err_keep(&s->c->fetch_err, NULL);
     wake_unless_armed(s->c);
 }
@@ -46,6 +47,7 @@ static void on_failed(void *arg, const struct lh_err *err)
         return;
     lh_log_warn("attempt failed", LH_F_STR("namespace", c->namespace_),
                 LH_F_STR("projection", c->name), LH_F_STR("store", s->store->name), LH_F_ERR(err));
+    copies_end_turn(c);
     if (s == c->cur)
         lh_err_keep(&c->fetch_err, err);
     if (c->wait)
@@ -81,6 +83,7 @@ static void slot_end(struct copy_slot *s, bool revoke)
     if (!s || s->ending)
         return;
     s->ending = true;
+    copies_end_turn(s->c);
     if (s->parked) { /* it holds nothing that is to be ended */
         lh_parked_free(s->parked);
         s->parked = NULL;
@@ -270,7 +273,10 @@ static bool start(struct copy *c, struct lh_store *store, const struct lh_namesp
     /* Before anything is issued that somebody must undo. */
     if (!shared && !c->finalizer && c->spec->p->revocation == LH_REVOKE)
         return copy_finalizer_step(c);
+    if (!c->cur && !copies_take_turn(c))
+        return false;
     if (slot_new(c, store, ns, shared, &made, &err) < 0) {
+        copies_end_turn(c);
         lh_err_keep(&c->spec_err, &err);
         c->at = lh_clock_now() + RETRY_MS;
         return false;

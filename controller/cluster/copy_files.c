@@ -9,8 +9,6 @@
 
 void copy_files_done(struct copy_files *f)
 {
-    for (size_t i = 0; i < f->n; i++)
-        lh_free(f->v[i].path);
     lh_free(f->v);
     *f = (struct copy_files){0};
 }
@@ -29,7 +27,6 @@ void copy_files_forget(struct copy_files *f, const char *path)
     for (size_t i = 0; i < f->n; i++) {
         if (strcmp(f->v[i].path, path) != 0)
             continue;
-        lh_free(f->v[i].path);
         f->v[i] = f->v[--f->n];
         return;
     }
@@ -60,14 +57,29 @@ int copy_hash(const struct copy *c, const void *p, size_t n, uint8_t out[COPY_HA
     return rc;
 }
 
+/* Room for all of the set; paths are put behind the entries. */
+static int make_room(const struct lh_rendered_set *set, struct copy_files *out, char **text,
+                     struct lh_err *err)
+{
+    size_t n = set->n ? set->n : 1, bytes = n * sizeof(*out->v);
+
+    for (size_t i = 0; i < set->n; i++)
+        bytes += strlen(set->v[i].path) + 1;
+    *out = (struct copy_files){.v = lh_calloc(1, bytes)};
+    if (!out->v)
+        return lh_err_nomem(err);
+    *text = (char *)(out->v + n);
+    return 0;
+}
+
 int copy_files_hash(const struct copy *c, const struct lh_rendered_set *set, struct copy_files *out,
                     struct lh_err *err)
 {
-    int rc = 0;
+    char *text;
+    int rc = make_room(set, out, &text, err);
 
-    *out = (struct copy_files){.v = lh_calloc(set->n ? set->n : 1, sizeof(*out->v))};
-    if (!out->v)
-        return lh_err_nomem(err);
+    if (rc < 0)
+        return rc;
     for (size_t i = 0; i < set->n && rc == 0; i++) {
         const struct lh_rendered *f = &set->v[i];
         const struct copy_file *had = f->bytes ? NULL : copy_files_find(&c->written, f->path);
@@ -80,9 +92,8 @@ int copy_files_hash(const struct copy *c, const struct lh_rendered_set *set, str
         else
             rc = copy_hash(c, lh_secret_expose_const(f->bytes), lh_secret_len(f->bytes), to->hash,
                            err);
-        to->path = rc == 0 ? lh_strdup(f->path) : NULL;
-        if (rc == 0 && !to->path)
-            rc = lh_err_nomem(err);
+        to->path = text;
+        text = stpcpy(text, f->path) + 1;
         out->n += rc == 0;
     }
     if (rc < 0)

@@ -21,6 +21,7 @@ struct lh_map {
     size_t n;
     size_t taken; /* n and tombstones */
     uint64_t k0, k1;
+    bool borrows; /* keys are somebody else's */
 };
 
 static char removed_key[1];
@@ -81,6 +82,21 @@ int lh_map_new(struct lh_map **out, struct lh_err *err)
     return 0;
 }
 
+int lh_map_new_borrowing(struct lh_map **out, struct lh_err *err)
+{
+    int rc = lh_map_new(out, err);
+
+    if (rc == 0)
+        (*out)->borrows = true;
+    return rc;
+}
+
+static void free_key(const struct lh_map *m, struct slot *s)
+{
+    if (!m->borrows)
+        lh_free(s->key);
+}
+
 static bool is_full(const struct slot *s)
 {
     return s->key && s->key != removed_key;
@@ -93,9 +109,9 @@ void lh_map_free(struct lh_map *m, void (*free_value)(void *value))
     for (size_t i = 0; i < m->room; i++) {
         if (!is_full(&m->slots[i]))
             continue;
+        free_key(m, &m->slots[i]);
         if (free_value)
             free_value(m->slots[i].value);
-        lh_free(m->slots[i].key);
     }
     lh_free(m->slots);
     lh_free(m);
@@ -150,6 +166,12 @@ static int make_room(struct lh_map *m, struct lh_err *err)
     return 0;
 }
 
+/* Borrowed and copied keys share a slot; only copies are ever freed. */
+static char *unconst(const char *p)
+{
+    return (char *)(uintptr_t)p;
+}
+
 int lh_map_set(struct lh_map *m, struct lh_str key, void *value, void **old, struct lh_err *err)
 {
     uint64_t hash = hash_of(m, key);
@@ -160,11 +182,13 @@ int lh_map_set(struct lh_map *m, struct lh_str key, void *value, void **old, str
         if (old)
             *old = s->value;
         s->value = value;
+        if (m->borrows)
+            s->key = unconst(key.p);
         return 0;
     }
     if (make_room(m, err) < 0)
         return -LH_E_NOMEM;
-    copy = lh_str_dup(key);
+    copy = m->borrows ? unconst(key.p) : lh_str_dup(key);
     if (!copy)
         return lh_err_nomem(err);
     s = find_free(m->slots, m->room, hash);
@@ -192,7 +216,7 @@ void *lh_map_remove(struct lh_map *m, struct lh_str key)
     if (!s)
         return NULL;
     value = s->value;
-    lh_free(s->key);
+    free_key(m, s);
     *s = (struct slot){.key = removed_key};
     m->n--;
     return value;

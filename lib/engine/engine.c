@@ -83,12 +83,12 @@ int lh_engine_new(const struct lh_engine_options *opts, struct lh_engine **out, 
     e->arg = opts->arg;
     e->state_dir = -1;
     rc = engine_open(e, opts, err);
+    if (rc == 0 && opts->parked)
+        rc = engine_unpark(e, opts->parked, err);
     if (rc < 0) {
         lh_engine_free(e);
         return rc;
     }
-    if (opts->parked)
-        engine_unpark(e, opts->parked);
     *out = e;
     return 0;
 }

@@ -94,8 +94,9 @@ void measure_publication(struct lh_engine *e);
 void measure_failure(struct lh_engine *e, const struct lh_err *err);
 void measure_notify(struct lh_engine *e, bool ok);
 
-/* park.c: of a new engine whose session has no provider yet; p is consumed. */
-void engine_unpark(struct lh_engine *e, struct lh_parked *p);
+/* park.c: of a new engine whose session has no provider yet; p is consumed. LH_E_NOMEM: it is not.
+ */
+int engine_unpark(struct lh_engine *e, struct lh_parked *p, struct lh_err *err);
 
 void engine_failed(struct lh_engine *e, const struct lh_err *err);
 

@@ -13,6 +13,9 @@
 struct lh_map;
 
 int lh_map_new(struct lh_map **out, struct lh_err *err);
+/* One that copies no keys: each is borrowed until its entry is removed or set again, which is when
+ * the key of then takes its place. A value may hold its own key. */
+int lh_map_new_borrowing(struct lh_map **out, struct lh_err *err);
 void lh_map_free(struct lh_map *m, void (*free_value)(void *value)); /* free_value may be NULL */
 /* Sets or replaces; *old (may be NULL as argument) gets the replaced value or NULL. */
 int lh_map_set(struct lh_map *m, struct lh_str key, void *value, void **old, struct lh_err *err);

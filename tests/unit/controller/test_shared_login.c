@@ -135,7 +135,7 @@ static void on_changed(void *arg)
     lh_session_published(u->s);
 }
 
-static void begin(unsigned i)
+static void begin_with(unsigned i, struct lh_parked_session *from)
 {
     struct user *u = &users[i];
     const struct lh_session_options o = {
@@ -144,6 +144,7 @@ static void begin(unsigned i)
         .store = store,
         .identity = &identity,
         .revoke = true,
+        .parked = from != NULL,
         .events = {.values = on_values, .changed = on_changed, .arg = u}};
     char path[32];
     const struct lh_grant_spec spec = {.path = path, .refresh_ms = -1};
@@ -153,7 +154,14 @@ static void begin(unsigned i)
     *u = (struct user){0};
     assert_int_equal(lh_session_new(&o, &u->s, NULL), 0);
     assert_int_equal(lh_session_add(u->s, &spec, &g, NULL), 0);
+    if (from)
+        lh_session_unpark(u->s, from);
     lh_session_start(u->s);
+}
+
+static void begin(unsigned i)
+{
+    begin_with(i, NULL);
 }
 
 static void run(int64_t ms)
@@ -290,6 +298,117 @@ static void a_store_that_is_away_is_asked_once_a_second(void **state)
     assert_true(fake_count(FAKE_LOGIN, NULL) <= 40);
 }
 
+/* ---- parked: who has nothing to do gives up its share ---- */
+
+static struct lh_parked_session *parked[USERS];
+
+static unsigned park_all(void)
+{
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < USERS; i++) {
+        if (!users[i].s || lh_session_park(users[i].s, lh_clock_now(), &parked[i]) < 0)
+            continue;
+        users[i].s = NULL;
+        n++;
+    }
+    return n;
+}
+
+static void drop_parked(void)
+{
+    for (unsigned i = 0; i < USERS; i++) {
+        lh_parked_session_free(parked[i]);
+        parked[i] = NULL;
+    }
+}
+
+static int parked_teardown(void **state)
+{
+    drop_parked();
+    return teardown(state);
+}
+
+static void one_is_left_that_keeps_the_token_alive(void **state)
+{
+    struct shared_logins_info info;
+
+    (void)state;
+    all_begin();
+    assert_int_equal(park_all(), USERS - 1);
+    shared_logins_info(shared, &info);
+    assert_int_equal(info.users, USERS);
+    run(240 * MIN);
+    assert_int_equal(fake_count(FAKE_LOGIN, NULL), 1);
+    assert_in_range(fake_count(FAKE_RENEW_TOKEN, NULL), 5, 9);
+    assert_int_equal(fake_tokens(), 1);
+}
+
+static void back_again_it_needs_no_login(void **state)
+{
+    unsigned probes;
+
+    (void)state;
+    all_begin();
+    park_all();
+    run(MIN);
+    probes = fake_count(FAKE_PROBE, NULL);
+    begin_with(0, parked[0]);
+    parked[0] = NULL;
+    run(12 * MIN);
+    assert_true(fake_count(FAKE_PROBE, NULL) > probes);
+    assert_int_equal(users[0].values, 0); /* as it was */
+    assert_int_equal(fake_count(FAKE_LOGIN, NULL), 1);
+}
+
+static void the_token_stays_for_those_who_are_parked_and_ends_with_them(void **state)
+{
+    (void)state;
+    all_begin();
+    park_all();
+    end(USERS - 1); /* the one that is left: the token is nobody's and somebody's */
+    run(5 * MIN);
+    assert_int_equal(fake_tokens(), 1);
+    assert_int_equal(fake_count(FAKE_REVOKE_TOKEN, NULL), 0);
+    begin_with(0, parked[0]);
+    parked[0] = NULL;
+    run(1000);
+    assert_int_equal(fake_count(FAKE_LOGIN, NULL), 1);
+    drop_parked();
+    end(0);
+    run(SHARED_LOGIN_LINGER_MS + 5000);
+    assert_int_equal(fake_tokens(), 0);
+}
+
+static void what_replaced_it_leaves_no_token_behind(void **state)
+{
+    (void)state;
+    fake.token_ttl_ms = 10 * MIN;
+    fake.token_max_ms = 30 * MIN;
+    all_begin();
+    park_all();
+    run(60 * MIN);
+    assert_in_range(fake_count(FAKE_LOGIN, NULL), 2, 4);
+    run(6 * MIN);
+    assert_true(fake_tokens() <= 2);
+    drop_parked();
+    end(USERS - 1);
+    run(SHARED_LOGIN_LINGER_MS + 5000);
+    assert_int_equal(fake_tokens(), 0);
+}
+
+static void nobody_comes_back_when_all_is_to_end(void **state)
+{
+    (void)state;
+    all_begin();
+    park_all();
+    shared_logins_hurry(shared, true);
+    end(USERS - 1);
+    drop_parked();
+    run(3000);
+    assert_int_equal(fake_tokens(), 0);
+}
+
 static struct fits_row {
     const char *name, *auth, *path, *params;
     bool want;
@@ -329,7 +448,7 @@ static void fits(void **state)
 
 #define T(f)                                                                                       \
     {                                                                                              \
-#f, f, setup, teardown, NULL                                                               \
+#f, f, setup, parked_teardown, NULL                                                        \
     }
 
 int main(void)
@@ -341,6 +460,11 @@ int main(void)
         T(revoked_behind_our_back_there_is_one_new_login),
         T(the_last_one_gone_it_lingers_and_ends),
         T(a_store_that_is_away_is_asked_once_a_second),
+        T(one_is_left_that_keeps_the_token_alive),
+        T(back_again_it_needs_no_login),
+        T(the_token_stays_for_those_who_are_parked_and_ends_with_them),
+        T(what_replaced_it_leaves_no_token_behind),
+        T(nobody_comes_back_when_all_is_to_end),
     };
     struct CMUnitTest tests[LH_ARRAY_LEN(plain) + LH_ARRAY_LEN(fits_rows)];
     size_t n = LH_ARRAY_LEN(plain);

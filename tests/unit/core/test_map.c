@@ -162,6 +162,45 @@ static void torture(void **state)
     assert_true(nth > 20);
 }
 
+struct named {
+    int n;
+    char name[16];
+};
+
+/* Values that hold their keys: replaced, the old one may go. */
+static void a_borrowing_map_uses_the_key_of_the_value_that_is_in_it(void **state)
+{
+    struct named *v[100], *again;
+    struct lh_map *m = NULL;
+    struct lh_str key;
+    size_t it = 0, seen = 0;
+    void *old, *p;
+
+    (void)state;
+    assert_int_equal(lh_map_new_borrowing(&m, NULL), 0);
+    for (int i = 0; i < 100; i++) {
+        v[i] = lh_calloc(1, sizeof(*v[i]));
+        assert_non_null(v[i]);
+        v[i]->n = i;
+        key_of(i, v[i]->name);
+        assert_int_equal(lh_map_set(m, lh_str(v[i]->name), v[i], NULL, NULL), 0);
+    }
+    again = lh_memdup(v[7], sizeof(*v[7]));
+    assert_int_equal(lh_map_set(m, lh_str(again->name), again, &old, NULL), 0);
+    assert_ptr_equal(old, v[7]);
+    lh_free(old);
+    v[7] = again;
+    assert_ptr_equal(lh_map_get(m, LH_STR("key-7")), again);
+    assert_ptr_equal(lh_map_remove(m, lh_str(v[3]->name)), v[3]);
+    lh_free(v[3]);
+    while (lh_map_next(m, &it, &key, &p)) {
+        assert_ptr_equal(key.p, ((struct named *)p)->name);
+        seen++;
+    }
+    assert_int_equal(seen, 99);
+    lh_map_free(m, lh_free);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -170,6 +209,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(churn_does_not_grow, setup, teardown),
         cmocka_unit_test_setup_teardown(iterates_and_removes_the_current, setup, teardown),
         cmocka_unit_test(frees_values),
+        cmocka_unit_test(a_borrowing_map_uses_the_key_of_the_value_that_is_in_it),
         cmocka_unit_test(torture),
     };
 

@@ -97,7 +97,7 @@ static void on_failed(void *arg, const struct lh_err *err)
 void bench_engine(void)
 {
     struct lh_engine_options o = {.loop = b.loop,
-                                  .provider = &fake_provider_ops,
+                                  .provider = b.provider ? b.provider : &fake_provider_ops,
                                   .store = b.store,
                                   .identity = &b.identity,
                                   .projection = b.projection,
@@ -106,20 +106,25 @@ void bench_engine(void)
                                   .state_path = b.no_state ? NULL : b.state.path,
                                   .state_key = "pod-uid",
                                   .once = b.once,
+                                  .parked = b.parked,
                                   .ready = on_ready,
                                   .changed = on_changed,
                                   .failed = on_failed};
     struct lh_err err = {0};
 
-    assert_int_equal(lh_sink_folder(b.files.path, (gid_t)-1, &b.sink, &err), 0);
+    if (!b.sink)
+        assert_int_equal(lh_sink_folder(b.files.path, (gid_t)-1, &b.sink, &err), 0);
     o.sink = b.sink;
     assert_int_equal(lh_engine_new(&o, &b.e, &err), 0);
+    b.parked = NULL;
     lh_engine_start(b.e);
 }
 
 void bench_kill(void)
 {
     lh_engine_free(b.e);
+    lh_parked_free(b.parked);
+    b.parked = NULL;
     if (b.sink)
         b.sink->free(b.sink);
     b.e = NULL;

@@ -24,6 +24,8 @@ struct bench {
     struct lh_identity identity;
     struct lh_notify_spec notify;
     struct lh_sink *sink;
+    const struct lh_provider_ops *provider; /* NULL: the fake one */
+    struct lh_parked *parked;               /* what the next engine is made from */
     struct lh_engine *e;
     unsigned ready, changed, failed;
     struct lh_err last;
