@@ -149,6 +149,8 @@ static bool label_fits(const char *selector, const lh_json *v)
 
     if (!selector)
         return true;
+    if (!strchr(selector, '='))
+        return lh_json_get(labels, selector) != NULL;
     lh_str_cut(lh_str(selector), '=', &key, &value);
     return lh_json_str(lh_json_getn(labels, key), &has) && lh_str_eq(has, value);
 }
