@@ -145,8 +145,9 @@ static void start_queued(struct lh_http *h)
 /* What was cancelled from inside curl. */
 static void drop_cancelled(struct lh_http *h)
 {
-    struct lh_http_op *op = h->running.head;
+    struct lh_http_op *op = h->any_cancelled ? h->running.head : NULL;
 
+    h->any_cancelled = false;
     while (op) {
         struct lh_http_op *next = op->next;
 
@@ -329,7 +330,7 @@ void lh_http_free(struct lh_http *h)
     h->dead = true;
     /* From inside a callback: the call that is under way ends first, and buries. */
     for (struct lh_http_op *op = h->running.head; op; op = op->next)
-        op->cancelled = true;
+        op->cancelled = h->any_cancelled = true;
     if (!h->in_curl && !h->delivering)
         bury(h);
 }
@@ -366,7 +367,7 @@ void lh_http_cancel(struct lh_http_op *op)
         return;
     h = op->h;
     if (op->state == OP_RUNNING && h->in_curl) {
-        op->cancelled = true;
+        op->cancelled = h->any_cancelled = true;
         tick_in(h, 0);
         return;
     }

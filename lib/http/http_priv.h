@@ -130,6 +130,7 @@ struct lh_http {
     lh_ms tat_us; /* token bucket: when the next request is due if all went at the rate */
     unsigned in_curl;
     bool delivering, dead;
+    bool any_cancelled; /* of those that run, from inside curl */
 };
 
 /* client.c */
