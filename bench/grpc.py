@@ -103,7 +103,7 @@ def _ended(work):
 
 
 def on_core(core):
-    return None if core is None else lambda: os.sched_setaffinity(0, {core})
+    return (lambda: os.sched_setaffinity(0, {core})) if core in os.sched_getaffinity(0) else None
 
 
 @contextlib.contextmanager
