@@ -82,6 +82,20 @@ static struct kms_key *find_version(const struct kms_keys *k, unsigned generatio
     return NULL;
 }
 
+/* key_id_hash of apiserver_envelope_encryption_*: nodes and API servers are compared by it. */
+static int hash_id(struct kms_key *e, struct lh_err *err)
+{
+    static const char how[] = "sha256:";
+    uint8_t hash[LH_HASH_LEN];
+    int rc = lh_sha256(e->id, strlen(e->id), hash, err);
+
+    if (rc < 0)
+        return rc;
+    memcpy(e->hash, how, sizeof(how));
+    lh_hex(hash, sizeof(hash), e->hash + strlen(how));
+    return 0;
+}
+
 static int add(struct kms_keys *k, unsigned generation, const struct kms_version *v,
                struct lh_err *err)
 {
@@ -93,6 +107,8 @@ static int add(struct kms_keys *k, unsigned generation, const struct kms_version
     e->v = *v;
     e->generation = generation;
     rc = kms_key_id(&k->scope, generation, v, e->id, err);
+    if (rc == 0)
+        rc = hash_id(e, err);
     if (rc < 0)
         return rc;
     if (!lh_vec_push(&k->all, &e))

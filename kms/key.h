@@ -19,7 +19,7 @@
 #include "leasehold/core/str.h"
 #include "leasehold/core/vec.h"
 
-enum { KMS_KEY_ID_SIZE = 65, KMS_GENERATIONS_MAX = 99 };
+enum { KMS_KEY_ID_SIZE = 65, KMS_KEY_HASH_SIZE = 72, KMS_GENERATIONS_MAX = 99 };
 
 struct kms_scope { /* borrowed for as long as the keys live */
     const char *cluster, *backend, *namespace_, *mount, *key;
@@ -41,6 +41,7 @@ struct kms_facts { /* what one look at the key told */
 
 struct kms_key { /* one version under its id */
     char id[KMS_KEY_ID_SIZE];
+    char hash[KMS_KEY_HASH_SIZE]; /* of the id, as kube-apiserver's metrics write it */
     struct kms_version v;
     unsigned generation;
     bool there;   /* at the last look */

@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "metrics.h"
 
+#include <stdio.h>
+#include <string.h>
+
+#include "key.h"
 #include "leasehold/core/proc.h"
 #include "leasehold/core/secret.h"
 
@@ -13,6 +17,7 @@ enum {
     M_TOKEN,
     M_CURRENT,
     M_SETTLING,
+    M_HASH,
     M_USABLE,
     M_PROBE_AGE,
     M_CACHED,
@@ -62,6 +67,13 @@ const struct lh_metric kms_metrics[] = {
     [M_SETTLING] = {.name = "leasehold_kms_key_version_settling",
                     .help = "A newer one that was seen and is not advertised yet; 0: none.",
                     .type = LH_METRIC_GAUGE},
+    [M_HASH] = {.name = "leasehold_kms_key_id",
+                .help = "1 for the key_id that is advertised (state current), and for one that is "
+                        "seen and settles; by its hash, as in the key_id_hash of kube-apiserver's "
+                        "metrics.",
+                .type = LH_METRIC_GAUGE,
+                .labels = {"key_id_hash", "state"},
+                .max_series = 4},
     [M_USABLE] = {.name = "leasehold_kms_key_usable",
                   .help =
                       "0: the key was made again, went back, or is deleted; Encrypt is refused.",
@@ -122,6 +134,25 @@ void kms_set_key(int64_t current, int64_t settling, bool usable)
     lh_metric_set(&kms_metrics[M_CURRENT], (double)current, NULL);
     lh_metric_set(&kms_metrics[M_SETTLING], (double)settling, NULL);
     lh_metric_set(&kms_metrics[M_USABLE], usable, NULL);
+}
+
+static void show_hash(const char *hash, const char *state, char shown[KMS_KEY_HASH_SIZE])
+{
+    if (strcmp(hash, shown) == 0)
+        return;
+    if (*shown)
+        lh_metric_drop(&kms_metrics[M_HASH], LH_LABELS(shown, state));
+    if (*hash)
+        lh_metric_set(&kms_metrics[M_HASH], 1, LH_LABELS(hash, state));
+    snprintf(shown, KMS_KEY_HASH_SIZE, "%s", hash);
+}
+
+void kms_set_key_hashes(const char *current, const char *settling)
+{
+    static char shown[2][KMS_KEY_HASH_SIZE];
+
+    show_hash(current, "current", shown[0]);
+    show_hash(settling, "settling", shown[1]);
 }
 
 void kms_set_gauges(lh_ms probe_age_ms, size_t cached)

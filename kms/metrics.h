@@ -21,6 +21,8 @@ void kms_count_decrypt(enum kms_cache_event ev);
 void kms_set_warning(const char *name, bool on);
 void kms_set_token(bool has, lh_ms ends_at);
 void kms_set_key(int64_t current, int64_t settling, bool usable);
+/* "": none. */
+void kms_set_key_hashes(const char *current, const char *settling);
 /* What is only known when it is asked for. probe_age_ms -1: never probed. */
 void kms_set_gauges(lh_ms probe_age_ms, size_t cached);
 

@@ -18,6 +18,7 @@ static void tell_metrics(const struct kms_service *s)
 
     kms_set_key(k->current ? k->current->v.version : 0, k->candidate ? k->candidate->v.version : 0,
                 k->lost.code == 0);
+    kms_set_key_hashes(k->current ? k->current->hash : "", k->candidate ? k->candidate->hash : "");
 }
 
 static void finished(struct kms_service *s, const struct lh_err *err)
@@ -104,7 +105,7 @@ static void log_change(const struct kms_service *s)
     const struct kms_key *k = s->keys.current;
 
     lh_log_info("key version advertised", LH_F_INT("version", k->v.version),
-                LH_F_STR("key_id", k->id));
+                LH_F_STR("key_id", k->id), LH_F_STR("key_id_hash", k->hash));
 }
 
 static void on_facts(void *arg, const struct kms_facts *f, const struct lh_err *err)
@@ -125,7 +126,8 @@ static void on_facts(void *arg, const struct kms_facts *f, const struct lh_err *
         log_change(s);
     else if (s->keys.candidate && s->keys.candidate != settling)
         lh_log_info("a new key version settles", LH_F_INT("version", s->keys.candidate->v.version),
-                    LH_F_STR("key_id", s->keys.candidate->id));
+                    LH_F_STR("key_id", s->keys.candidate->id),
+                    LH_F_STR("key_id_hash", s->keys.candidate->hash));
     if (s->keys.lost.code && !was_lost)
         lh_log_error("the key must not be used", LH_F_ERR(&s->keys.lost));
     if (!s->keys.lost.code &&

@@ -161,14 +161,31 @@ static void answer_status(struct kms_waiter *w)
         kms_reply(w, &b);
 }
 
+/* What every id of ours looks like, of whatever key and cluster. */
+static bool is_our_form(struct lh_str id)
+{
+    if (id.n != KMS_KEY_ID_SIZE - 1)
+        return false;
+    for (size_t i = 0; i < id.n; i++) {
+        if (!strchr("0123456789abcdef", id.p[i]) || id.p[i] == '\0')
+            return false;
+    }
+    return true;
+}
+
 /* What another plugin, key or cluster made is not shown to the backend. */
 static int check_decrypt(const struct kms_service *s, const struct lh_kmsv2_sealed *m,
                          struct lh_err *err)
 {
+    if (!is_our_form(m->key_id))
+        return lh_err_set(err, LH_E_NOTFOUND,
+                          "this key_id is another plugin's: keep that plugin in the "
+                          "EncryptionConfiguration, under the name it had, behind this one under a "
+                          "new name, until everything is rewritten");
     if (!kms_keys_find(&s->keys, m->key_id))
         return lh_err_set(err, LH_E_NOTFOUND,
-                          "this key_id is of another key, mount or cluster, or of a version that "
-                          "min_decryption_version has closed");
+                          "this key_id is of another key, mount, cluster or --generation, or of a "
+                          "version that min_decryption_version has closed");
     if (m->n_annotations != 1 || !lh_str_eqz(m->annotations[0].name, KMS_FORMAT_NAME) ||
         !lh_str_eqz(m->annotations[0].value, KMS_FORMAT_VALUE))
         return lh_err_set(err, LH_E_INVALID, "these annotations are not this plugin's");
@@ -252,9 +269,26 @@ static void on_decrypt(void *arg, struct lh_grpc_call *call, struct lh_str reque
         begin(w, lh_kmsv2_read_decrypt_request(request, &w->decrypt, &err), &err);
 }
 
+static void on_v1(void *arg, struct lh_grpc_call *call, struct lh_str request)
+{
+    static const char text[] =
+        "this plugin serves KMS v2 alone: set apiVersion: v2 for its provider in the "
+        "EncryptionConfiguration (left out it means v1), under a name of its own";
+    struct kms_service *s = arg;
+
+    (void)request;
+    if (!s->told_v1)
+        lh_log_warn("an API server asks for KMS v1", LH_F_STR("mend", text));
+    s->told_v1 = true;
+    lh_grpc_fail(call, LH_GRPC_UNIMPLEMENTED, text);
+}
+
 const struct lh_grpc_method kms_methods[] = {
     {LH_KMSV2_STATUS, on_status},
     {LH_KMSV2_ENCRYPT, on_encrypt},
     {LH_KMSV2_DECRYPT, on_decrypt},
+    {"/v1beta1.KeyManagementService/Version", on_v1},
+    {"/v1beta1.KeyManagementService/Encrypt", on_v1},
+    {"/v1beta1.KeyManagementService/Decrypt", on_v1},
     {NULL, NULL},
 };

@@ -125,6 +125,7 @@ static int set_key(lh_json *o, const char *name, const struct kms_key *k)
 
     if (k && v &&
         (lh_json_set(v, "keyId", lh_json_new_z(k->id)) < 0 ||
+         lh_json_set(v, "keyIdHash", lh_json_new_z(k->hash)) < 0 ||
          lh_json_set(v, "version", lh_json_new_int(k->v.version)) < 0 ||
          lh_json_set(v, "created", lh_json_new_int(k->v.created_s)) < 0)) {
         lh_json_unref(v);

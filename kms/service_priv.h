@@ -74,6 +74,7 @@ struct kms_service {
     void (*ready)(void *arg);
     void *ready_arg;
     bool ended;
+    bool told_v1; /* that a client asks for it */
 };
 
 /* service.c: one of both ends the call and frees the waiter. */

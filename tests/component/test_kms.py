@@ -2,6 +2,7 @@
 """leasehold-kms with a real Transit engine, called by real grpc-go."""
 
 import base64
+import hashlib
 import json
 import os
 import pathlib
@@ -13,8 +14,9 @@ import sys
 import time
 
 import pytest
+from faultproxy import FaultProxy
 from kmsload import Load
-from kmsplugin import CallError, Plugin, make_key, store_document
+from kmsplugin import CallError, Plugin, limits_of, make_key, store_document
 from openbao import OpenBao
 from pki import Issuer
 from procs import Work, free_ports, wait_until
@@ -85,7 +87,7 @@ def rotated(bao, key):
 
 
 def test_two_plugins_agree_while_a_key_rotates(program, tmp_path, bao):
-    """Two nodes, which see a new version at different times: each decrypts what the other encrypts at any moment."""
+    """Two nodes, which see it at different times: each decrypts what the other encrypts at any moment."""
     slow = ("--probe-interval", "2s", "--settle-delay", "3s", "--settle-observations", "2")
     a = Plugin.on_transit(program, tmp_path / "a", bao, "transit", "pair", *slow).start()
     b = Plugin.on_transit(program, tmp_path / "b", bao, "transit", "pair", *slow).start()
@@ -196,6 +198,59 @@ def test_foreign_annotations_and_ids_do_not_reach_the_manager(plugin, bao):
     assert refused(c.decrypt, sealed, ciphertext=b"vault:v2:AAAA") == "InvalidArgument"
     sent = [e["request"]["path"] for e in bao.audit(mark) if e["request"]["path"] == f"transit/decrypt/{plugin.key}"]
     assert len(sent) <= 1  # the probe's own round trip, if it fell in between
+
+
+def test_what_is_not_ours_is_told_what_would_be_right(plugin):
+    """Seeds of other plugins, which name their key's version or an address; and an API server that speaks KMS v1."""
+    c = plugin.client()
+    sealed = c.encrypt(SEED)
+    for other in ("1", "projects/p/locations/l/keyRings/r/cryptoKeys/k", sealed.key_id.upper()):
+        with pytest.raises(CallError, match="another plugin's: keep that plugin"):
+            c.decrypt(sealed, key_id=other)
+    with pytest.raises(CallError, match="another key, mount, cluster"):
+        c.decrypt(sealed, key_id="0" * 64)
+    for v1 in ("Version", "Encrypt", "Decrypt"):
+        answer = c.start(f"/v1beta1.KeyManagementService/{v1}").get(timeout=10)
+        assert answer["code"] == "Unimplemented" and "apiVersion: v2" in answer["message"]
+    assert len([e for e in plugin.logged() if e["msg"] == "an API server asks for KMS v1"]) == 1
+
+
+def test_nodes_are_compared_by_the_hash_that_the_api_server_shows(plugin, bao):
+    c, key_id = plugin.client(), plugin.client().status()[1]
+
+    def hash_of(text):
+        return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+
+    assert plugin.state()["current"]["keyIdHash"] == hash_of(key_id)
+    assert plugin.metric("leasehold_kms_key_id", key_id_hash=hash_of(key_id), state="current") == 1
+    assert any(e.get("key_id_hash") == hash_of(key_id) for e in plugin.logged())
+    rotated(bao, plugin.key)
+    wait_until("version 2", lambda: c.status()[1] != key_id, 20)
+    wait_until("its hash", lambda: plugin.metric("leasehold_kms_key_id", key_id_hash=hash_of(c.status()[1]), state="current") == 1, 10)
+    assert plugin.metric("leasehold_kms_key_id") == 1  # the old one is gone
+
+
+def test_a_manager_that_limits_is_no_outage(program, tmp_path, bao):
+    """429 and 503 answer in time and with their cause; the next call goes to the manager again."""
+    tls = {"cert": bao.authority.folder / "server.pem", "key": bao.authority.folder / "server.key"}
+    proxy = FaultProxy((bao.host, bao.port()), ca=bao.ca, **tls).start()
+    p = Plugin.on_transit(program, tmp_path, bao, "transit", "limits", *QUICK, addresses=[proxy.address]).start()
+    try:
+        c = p.client()
+        kept = c.encrypt(SEED)
+        for status in (429, 503):
+            proxy.add("*:transit/encrypt/limits", "status", status=status)
+            for _ in range(5):
+                start = time.monotonic()
+                with pytest.raises(CallError, match=str(status)) as e:
+                    c.encrypt(os.urandom(32))
+                assert e.value.code == "Unavailable" and time.monotonic() - start < 3
+            assert c.decrypt(kept) == SEED and c.status()[0] == "ok"
+            proxy.clear()
+            wait_until("served again", lambda: refused(c.encrypt, os.urandom(32)) is None, 10)
+    finally:
+        p.close()
+        proxy.close()
 
 
 def test_warnings_of_what_may_cost_the_data(program, tmp_path, bao):
@@ -488,15 +543,6 @@ def test_no_secret_is_in_logs_metrics_status_or_a_core(plugin):
     assert re.search(r"Max core file size\s+0\s+0", limits)
 
 
-def limits_of(process):
-    """What holds for every thread: no new rights, the mode of the filter, and how many there are."""
-    found = set()
-    for status in pathlib.Path(f"/proc/{process}/task").glob("*/status"):
-        said = dict(line.split(":\t") for line in status.read_text().splitlines() if ":\t" in line)
-        found.add((said["NoNewPrivs"], said["Seccomp"], int(said["Seccomp_filters"])))
-    return found
-
-
 def test_system_calls_are_limited_and_all_of_its_work_goes_on(program, tmp_path, bao):
     """A manager by name, so that threads resolve it; logins, files read again, an outage, a rotation, metrics."""
     port = bao.address().rsplit(":", 1)[1]
@@ -506,7 +552,7 @@ def test_system_calls_are_limited_and_all_of_its_work_goes_on(program, tmp_path,
         if b"__asan_init" in program.read_bytes():
             wait_until("it says so", lambda: "system calls are not limited" in p.log.read_text(), 10)
             return
-        wait_until("it says so", lambda: "system calls are limited" in p.log.read_text(), 10)
+        wait_until("told", lambda: "system calls are limited" in p.log.read_text(), 10)
         own = next(iter(limits_of("self")))[2]
         assert limits_of(p.process.pid) == {("1", "2", own + 1)}
         c = p.client()
