@@ -14,6 +14,7 @@
 #include "leasehold/codec/json.h"
 #include "leasehold/core/map.h"
 #include "leasehold/core/vec.h"
+#include "leasehold/etcd/leftovers.h"
 
 enum audit_protection {
     AUDIT_EXTERNAL, /* secrets come by injection only */
@@ -128,12 +129,14 @@ struct audit_file {
     int64_t changed_ms; /* wall */
 };
 
-/* Snapshots, database file and WAL: what plain text of Secrets is still in them. */
+/* A kept snapshot, a database file or a data folder: what its bytes hold of Secrets. */
 struct audit_residue {
     char *path;
-    bool read;
-    uint64_t plain; /* values of Secrets in plain text */
-    char *why;      /* could not be read; "" */
+    bool read;                 /* all of it, and none of it damaged */
+    bool has_log;              /* the write-ahead log too */
+    uint64_t plain;            /* values of Secrets in plain text, wherever they stand */
+    char *why;                 /* not all of it was read; NULL or "" */
+    struct lh_leftovers found; /* by place and key; empty where nothing was read */
 };
 
 /* One leasehold-kms, as its own port tells. */
@@ -186,6 +189,7 @@ struct audit {
     uint64_t secret_like;         /* ConfigMaps with a private key or a token in them */
     uint64_t configmaps_unread;   /* encrypted: not looked into */
     int64_t revision;
+    size_t members; /* of etcd, as it tells itself; 0: not told */
     /* configuration */
     bool has_config;
     struct lh_vec rules; /* struct audit_rule */
@@ -252,6 +256,9 @@ int audit_workload_list(const struct audit *a, struct lh_vec *out, struct lh_err
 /* audit_rights.c: one Role or ClusterRole; then one RoleBinding or ClusterRoleBinding. */
 int audit_take_role(struct audit *a, const lh_json *role, struct lh_err *err);
 int audit_take_binding(struct audit *a, const lh_json *binding, struct lh_err *err);
+
+/* audit_leftovers.c: files and folders that were searched. */
+lh_json *audit_leftovers_json(const struct audit *a);
 
 /* audit_checks.c */
 enum audit_severity { AUDIT_INFO, AUDIT_LOW, AUDIT_MEDIUM, AUDIT_HIGH, AUDIT_CRITICAL };

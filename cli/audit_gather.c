@@ -17,8 +17,7 @@ enum { MAX_METRICS = 64 * 1024 * 1024, PAGE = 500 };
 
 struct reading {
     struct audit *audit;
-    struct audit_residue *backup; /* NULL: objects are counted */
-    bool is_pods, is_damaged;     /* Pods are looked into, nothing else */
+    bool is_pods, is_damaged; /* Pods are looked into, nothing else */
     struct lh_str prefix;
     struct lh_err err;
     struct lh_etcd_scan *scan;
@@ -80,26 +79,16 @@ static void take_stored_pod(struct reading *r, const struct lh_etcd_entry *e)
 static void on_entry(void *arg, const struct lh_etcd_entry *e)
 {
     struct reading *r = arg;
-    struct lh_atrest_value v;
     struct audit_path p;
 
     if (r->stopped)
         return;
-    if (!audit_path_parse(e->key, r->prefix, &p)) {
-        r->audit->skipped_keys += r->backup == NULL && !r->is_pods;
-        return;
-    }
-    if (r->is_pods) {
+    if (!audit_path_parse(e->key, r->prefix, &p))
+        r->audit->skipped_keys += !r->is_pods;
+    else if (r->is_pods)
         take_stored_pod(r, e);
-        return;
-    }
-    if (!r->backup) {
+    else
         take(r, &p, e);
-        return;
-    }
-    lh_atrest_value_read_all(e->value, &v);
-    if (strcmp(p.resource, "secrets") == 0 && v.scheme == LH_ATREST_IDENTITY)
-        r->backup->plain++;
 }
 
 /* etcd compacted the revision away: entries come again from the first. */
@@ -107,10 +96,8 @@ static void on_restarted(void *arg)
 {
     struct reading *r = arg;
 
-    if (r->backup)
-        r->backup->plain = 0;
-    else if ((r->is_pods ? audit_forget_pods(r->audit, &r->err)
-                         : audit_forget_bytes(r->audit, &r->err)) < 0)
+    if ((r->is_pods ? audit_forget_pods(r->audit, &r->err)
+                    : audit_forget_bytes(r->audit, &r->err)) < 0)
         r->stopped = true;
 }
 
@@ -127,17 +114,13 @@ static void on_scanned(void *arg, const struct lh_etcd_scanned *result, const st
     r->is_damaged = result->bad_pages || result->bad_entries;
     if (r->is_pods)
         return; /* what is damaged is told of the whole */
-    if (!r->backup)
-        r->audit->revision = result->revision;
+    r->audit->revision = result->revision;
     if (r->is_damaged)
         audit_trouble(r->audit, NULL,
                       "%" PRIu64 " pages and %" PRIu64 " entries of the database are damaged: "
                       "objects may be missing",
                       result->bad_pages, result->bad_entries);
-    if (r->backup)
-        r->backup->read = !r->is_damaged;
-    else
-        r->audit->is_damaged |= r->is_damaged;
+    r->audit->is_damaged |= r->is_damaged;
 }
 
 static int scan(struct reading *r, struct lh_loop *loop, struct lh_etcd *etcd, const char *prefix,
@@ -183,6 +166,7 @@ static void on_about(void *arg, const struct lh_etcd_about *about, const struct 
         return;
     }
     a->is_live = about->live;
+    a->members = about->n_members;
     a->etcd_plain_http = about->live && !about->tls;
     a->etcd_without_cert = about->live && about->tls && !about->client_cert;
     lh_free(a->source);
@@ -236,30 +220,6 @@ int audit_gather_etcd(struct audit *a, struct lh_loop *loop, struct lh_etcd *etc
     if (rc == 0)
         a->has_bytes = true;
     return rc;
-}
-
-int audit_gather_backup(struct audit *a, struct lh_loop *loop, const char *path, const char *prefix,
-                        struct lh_err *err)
-{
-    struct audit_residue one = {.path = lh_strdup(path)};
-    struct reading r = {.audit = a, .backup = &one};
-    struct lh_etcd *etcd = NULL;
-    struct lh_err why = {0};
-    int rc;
-
-    if (!one.path)
-        return lh_err_nomem(err);
-    rc = lh_etcd_open_file(loop, path, &etcd, &why);
-    if (rc == 0)
-        rc = scan(&r, loop, etcd, prefix, &why);
-    lh_etcd_free(etcd);
-    if (rc < 0)
-        audit_trouble(a, NULL, "backup %s: %s", path, why.msg);
-    if (!lh_vec_push(&a->backups, &one)) {
-        lh_free(one.path);
-        return lh_err_nomem(err);
-    }
-    return 0;
 }
 
 static void look(struct audit_file *f)

@@ -16,9 +16,12 @@ void audit_value_of(const struct lh_etcd_entry *e, struct audit_value *out);
 /* Every object below prefix; its Pods too, unless they are known from the API server. */
 int audit_gather_etcd(struct audit *a, struct lh_loop *loop, struct lh_etcd *etcd,
                       const char *prefix, struct lh_err *err);
-/* Values of Secrets in plain text that a kept snapshot holds; what cannot be read is said in it. */
-int audit_gather_backup(struct audit *a, struct lh_loop *loop, const char *path, const char *prefix,
-                        struct lh_err *err);
+/* audit_leftovers.c: what is still in a file or a folder, into a->backups or a->leftovers; what
+ * cannot be read is said in it. */
+int audit_gather_backup(struct audit *a, const char *path, const char *prefix, struct lh_err *err);
+int audit_gather_database(struct audit *a, const char *path, const char *prefix,
+                          struct lh_err *err);
+int audit_gather_folder(struct audit *a, const char *path, const char *prefix, struct lh_err *err);
 /* The EncryptionConfiguration, its file's mode, and the sockets that it names. */
 int audit_gather_config(struct audit *a, const char *path, struct lh_err *err);
 /* One API server's /metrics, saved. */

@@ -207,44 +207,6 @@ AUDIT_JUDGE(audit_judge_seeds)
     return a->is_damaged ? AUDIT_NOT_PROVEN : AUDIT_PASS;
 }
 
-/* What stays behind after re-encryption; all: sources of one sort. */
-static enum audit_result residue(const struct lh_vec *all, const char *what, const char *how,
-                                 struct lh_buf *b)
-{
-    uint64_t plain = 0;
-    size_t unread = 0;
-
-    for (size_t i = 0; i < all->n; i++) {
-        const struct audit_residue *r = lh_vec_at(all, i);
-
-        plain += r->plain;
-        unread += !r->read;
-    }
-    if (plain) {
-        lh_buf_printf(b, "%" PRIu64 " values of Secrets in plain text are in %s", plain, what);
-        return AUDIT_FAIL;
-    }
-    if (all->n == 0 || unread) {
-        lh_buf_printf(b, "%s not looked into: %s", all->n ? "some were" : "they were", how);
-        return AUDIT_NOT_PROVEN;
-    }
-    lh_buf_printf(b, "none found in %zu", all->n);
-    return AUDIT_PASS;
-}
-
-AUDIT_JUDGE(audit_judge_leftovers)
-{
-    return residue(
-        &a->leftovers, "etcd's database file or its write-ahead log",
-        "free pages and the write-ahead log were not read: defragment etcd and let the log run out",
-        b);
-}
-
-AUDIT_JUDGE(audit_judge_backups)
-{
-    return residue(&a->backups, "backups", "--backup names snapshots that are kept", b);
-}
-
 AUDIT_JUDGE(audit_judge_configmaps)
 {
     enum audit_result r = AUDIT_NOT_PROVEN;

@@ -112,6 +112,7 @@ static void done_residues(struct lh_vec *v)
 
         lh_free(r->path);
         lh_free(r->why);
+        lh_leftovers_done(&r->found);
     }
     lh_vec_done(v);
 }

@@ -169,6 +169,7 @@ void audit_put_json(const struct audit *a, const struct lh_vec *verdicts, struct
     lh_json_set(doc, "workloads", workloads_json(a));
     lh_json_set(doc, "canary", canary_json(a));
     lh_json_set(doc, "checks", checks_json(verdicts));
+    lh_json_set(doc, "leftovers", audit_leftovers_json(a));
     lh_json_set(doc, "cut", cut);
     lh_json_set(doc, "unknown", unknown);
     lh_json_write(doc, LH_JSON_PRETTY, b);

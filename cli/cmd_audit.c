@@ -19,7 +19,7 @@ enum { AUDIT_FINE = 0, AUDIT_REACHED = 1, AUDIT_COULD_NOT = 2, NO_THRESHOLD = -1
 
 struct options {
     const char *etcd, *cacert, *cert, *key, *snapshot, *prefix;
-    const char *config, *kubeconfig, *context, *metrics, *kms, *backup;
+    const char *config, *kubeconfig, *context, *metrics, *kms, *backup, *data_dir;
     const char *prove_namespace, *format, *fail_on;
     int64_t timeout_ms;
     bool prove, hash_names, help;
@@ -55,6 +55,11 @@ static const struct lh_opt opts[] = {
      false, AT(kms)},
     {"backup", 0, LH_OPT_STRING, "FILE[,FILE]", NULL,
      "Snapshots that are kept: searched for Secrets in plain text.", false, AT(backup)},
+    {"data-dir", 0, LH_OPT_STRING, "DIR[,DIR]", NULL,
+     "etcd's data folder on this machine (and its log's, where that is elsewhere), one for each "
+     "member: searched for what rewriting has left behind in old revisions, free pages and the "
+     "write-ahead log. The member may run.",
+     false, AT(data_dir)},
     {"prove", 0, LH_OPT_BOOL, NULL, NULL,
      "Write one Secret through the API server, find it in etcd's bytes, read it back and remove it "
      "(the right to create, get and delete Secrets): --etcd and --kubeconfig.",
@@ -122,7 +127,14 @@ static int take_backup(void *arg, const char *path, struct lh_err *err)
 {
     const struct job *j = arg;
 
-    return audit_gather_backup(j->audit, j->loop, path, j->o->prefix, err);
+    return audit_gather_backup(j->audit, path, j->o->prefix, err);
+}
+
+static int take_folder(void *arg, const char *path, struct lh_err *err)
+{
+    const struct job *j = arg;
+
+    return audit_gather_folder(j->audit, path, j->o->prefix, err);
 }
 
 static int take_plugin(void *arg, const char *url, struct lh_err *err)
@@ -193,6 +205,10 @@ static int gather(struct job *j, struct lh_err *err)
         rc = bytes(j, err);
     if (rc == 0)
         rc = audit_add_external(j->audit, err);
+    if (rc == 0 && o->snapshot)
+        rc = audit_gather_database(j->audit, o->snapshot, o->prefix, err);
+    if (rc == 0 && o->data_dir)
+        rc = each(o->data_dir, take_folder, j, err);
     if (rc == 0 && o->backup)
         rc = each(o->backup, take_backup, j, err);
     if (rc == 0 && o->prove)
@@ -264,7 +280,7 @@ static const char *check(const struct options *o, bool has_args, int *threshold)
         return "unexpected argument; it takes options only";
     if (o->etcd && o->snapshot)
         return "--etcd and --snapshot exclude each other";
-    if (!o->etcd && !o->snapshot && !o->config && !o->kubeconfig && !o->metrics)
+    if (!o->etcd && !o->snapshot && !o->config && !o->kubeconfig && !o->metrics && !o->data_dir)
         return "name a source: --etcd or --snapshot, without which nothing is proven";
     if (o->prove && o->snapshot)
         return "--prove writes a Secret and looks for it in a running etcd: a snapshot has what "

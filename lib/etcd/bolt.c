@@ -63,8 +63,7 @@ static uint64_t le(const unsigned char *p, unsigned n)
     return v;
 }
 
-/* As much as the file has; *got tells. */
-static int read_at(int fd, void *p, size_t n, uint64_t at, size_t *got, struct lh_err *err)
+int lh_bolt_read_at(int fd, void *p, size_t n, uint64_t at, size_t *got, struct lh_err *err)
 {
     size_t have = 0;
 
@@ -115,7 +114,7 @@ static int try_meta(struct lh_bolt *b, uint64_t at, struct lh_err *err)
     const unsigned char *m = page + LH_BOLT_PAGE_HEADER;
     uint32_t page_size;
     size_t got = 0;
-    int rc = read_at(b->fd, page, sizeof(page), at, &got, err);
+    int rc = lh_bolt_read_at(b->fd, page, sizeof(page), at, &got, err);
 
     if (rc < 0 || got < sizeof(page) || !meta_is_whole(page, &page_size))
         return rc;
@@ -196,7 +195,7 @@ static const char *load_head(struct lh_bolt_cursor *c, uint64_t id, struct frame
         return "it is not in the file";
     if (c->depth == LH_BOLT_MAX_DEPTH)
         return "the tree is too deep";
-    if (read_at(c->b->fd, head, sizeof(head), id * c->b->page_size, &got, NULL) < 0 ||
+    if (lh_bolt_read_at(c->b->fd, head, sizeof(head), id * c->b->page_size, &got, NULL) < 0 ||
         got < sizeof(head))
         return "it cannot be read";
     why = judge_head(c->b, head, id, &f->leaf, &bytes);
@@ -221,7 +220,7 @@ static int push(struct lh_bolt_cursor *c, uint64_t id, struct lh_err *err)
         f.page = lh_malloc(f.bytes);
         if (!f.page)
             return lh_err_nomem(err);
-        if (read_at(c->b->fd, f.page, f.bytes, id * c->b->page_size, &got, NULL) < 0 ||
+        if (lh_bolt_read_at(c->b->fd, f.page, f.bytes, id * c->b->page_size, &got, NULL) < 0 ||
             got < f.bytes)
             why = "it cannot be read";
     }
@@ -360,6 +359,12 @@ int lh_bolt_cursor_new(const struct lh_bolt *b, const char *bucket, struct lh_bo
         return rc;
     *out = c;
     return 0;
+}
+
+void lh_bolt_cursor_add_used(const struct lh_bolt_cursor *c, unsigned char *used)
+{
+    for (uint64_t i = 0; i < c->b->n_pages / 8 + 1; i++)
+        used[i] |= c->used[i];
 }
 
 void lh_bolt_cursor_free(struct lh_bolt_cursor *c)

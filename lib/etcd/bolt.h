@@ -33,6 +33,9 @@ struct lh_bolt_faults {
     char first[160];
 };
 
+/* As much as the file has; *got tells. LH_E_OS. */
+int lh_bolt_read_at(int fd, void *p, size_t n, uint64_t at, size_t *got, struct lh_err *err);
+
 /* Counts a fault; the first text is kept. */
 void lh_bolt_fault(struct lh_bolt_faults *f, uint64_t *count, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
@@ -53,6 +56,8 @@ int lh_bolt_cursor_new(const struct lh_bolt *b, const char *bucket, struct lh_bo
                        struct lh_bolt_cursor **out, struct lh_err *err);
 /* 1: *out is the item before; 0: there is none; or -LH_E_NOMEM, -LH_E_OS. */
 int lh_bolt_cursor_prev(struct lh_bolt_cursor *c, struct lh_bolt_item *out, struct lh_err *err);
+/* Adds the pages that it went through to used: a bit a page, n_pages / 8 + 1 bytes. */
+void lh_bolt_cursor_add_used(const struct lh_bolt_cursor *c, unsigned char *used);
 void lh_bolt_cursor_free(struct lh_bolt_cursor *c); /* NULL is a no-op */
 
 #endif

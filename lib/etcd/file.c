@@ -17,42 +17,17 @@
 #include "leasehold/core/fs.h"
 #include "pb.h"
 #include "priv.h"
+#include "revision.h"
 
 enum {
     SLICE_MS = 10,    /* of one turn */
     SLICE_ITEMS = 64, /* between two looks at the clock */
     HASH_BYTES = 65536,
-    HASH_TURN = 16,      /* of these a turn: about 5 ms */
-    REVISION_BYTES = 17, /* main '_' sub, and 't' for a key that was deleted */
+    HASH_TURN = 16, /* of these a turn: about 5 ms */
 };
-
-struct revision {
-    int64_t main, sub;
-    bool tombstone;
-};
-
-static uint64_t be64(const char *p)
-{
-    uint64_t v = 0;
-
-    for (int i = 0; i < 8; i++)
-        v = v << 8 | (unsigned char)p[i];
-    return v;
-}
-
-static bool to_revision(struct lh_str key, struct revision *out)
-{
-    if (key.n != REVISION_BYTES && key.n != REVISION_BYTES + 1)
-        return false;
-    if (key.p[8] != '_' || (key.n > REVISION_BYTES && key.p[REVISION_BYTES] != 't'))
-        return false;
-    *out =
-        (struct revision){(int64_t)be64(key.p), (int64_t)be64(key.p + 9), key.n > REVISION_BYTES};
-    return out->main >= 0 && out->sub >= 0;
-}
 
 /* Wants strictly falling revisions: else an older value could be taken for the newest. */
-static void check_order(struct lh_etcd_scan *scan, const struct revision *rev)
+static void check_order(struct lh_etcd_scan *scan, const struct lh_revision *rev)
 {
     if (rev->main > scan->last_main || (rev->main == scan->last_main && rev->sub >= scan->last_sub))
         lh_bolt_fault(&scan->faults, &scan->faults.entries,
@@ -65,11 +40,12 @@ static void check_order(struct lh_etcd_scan *scan, const struct revision *rev)
 static int take_item(struct lh_etcd_scan *scan, const struct lh_bolt_item *item, struct lh_err *err)
 {
     struct lh_etcd_entry e;
-    struct revision rev;
+    struct lh_revision rev;
     bool fresh = false;
     int rc;
 
-    if (item->bucket || !to_revision(item->key, &rev) || !lh_etcd_entry_parse(item->value, &e)) {
+    if (item->bucket || !lh_revision_parse(item->key, &rev) ||
+        !lh_etcd_entry_parse(item->value, &e)) {
         lh_bolt_fault(&scan->faults, &scan->faults.entries, "a record is not a revision of a key");
         return 1;
     }
@@ -171,14 +147,14 @@ static int each(const struct lh_bolt *b, const char *bucket,
 
 static int take_meta(struct lh_etcd_about *a, const struct lh_bolt_item *item, struct lh_err *err)
 {
-    struct revision rev;
+    struct lh_revision rev;
 
     (void)err;
     if (lh_str_eqz(item->key, "consistent_index") && item->value.n == 8)
-        a->applied_index = be64(item->value.p);
+        a->applied_index = lh_etcd_be64(item->value.p);
     else if (lh_str_eqz(item->key, "term") && item->value.n == 8)
-        a->raft_term = be64(item->value.p);
-    else if (lh_str_eqz(item->key, "finishedCompactRev") && to_revision(item->value, &rev) &&
+        a->raft_term = lh_etcd_be64(item->value.p);
+    else if (lh_str_eqz(item->key, "finishedCompactRev") && lh_revision_parse(item->value, &rev) &&
              rev.main > a->revision)
         a->revision = rev.main;
     return 0;
@@ -231,11 +207,11 @@ static int take_newest(struct lh_etcd_about *a, const struct lh_bolt *b, struct 
     struct lh_bolt_faults ignored = {0};
     struct lh_bolt_cursor *c = NULL;
     struct lh_bolt_item item;
-    struct revision rev;
+    struct lh_revision rev;
     int rc = lh_bolt_cursor_new(b, "key", &ignored, &c, err);
 
-    if (rc == 0 && c && lh_bolt_cursor_prev(c, &item, err) > 0 && to_revision(item.key, &rev) &&
-        rev.main > a->revision)
+    if (rc == 0 && c && lh_bolt_cursor_prev(c, &item, err) > 0 &&
+        lh_revision_parse(item.key, &rev) && rev.main > a->revision)
         a->revision = rev.main;
     lh_bolt_cursor_free(c);
     return rc;

@@ -8,7 +8,7 @@ struct lh_pb lh_pb_of(struct lh_str message)
     return (struct lh_pb){p, message.n > 0 ? p + message.n : p, false};
 }
 
-static bool take_varint(struct lh_pb *r, uint64_t *out)
+bool lh_pb_take_varint(struct lh_pb *r, uint64_t *out)
 {
     uint64_t n = 0;
 
@@ -42,13 +42,13 @@ static bool take_value(struct lh_pb *r, struct lh_pb_field *f)
 
     switch (f->type) {
     case LH_PB_VARINT:
-        return take_varint(r, &f->n);
+        return lh_pb_take_varint(r, &f->n);
     case LH_PB_FIXED64:
         return take_fixed(r, 8, &f->n);
     case LH_PB_FIXED32:
         return take_fixed(r, 4, &f->n);
     case LH_PB_BYTES:
-        if (!take_varint(r, &n) || n > (uint64_t)(r->end - r->p))
+        if (!lh_pb_take_varint(r, &n) || n > (uint64_t)(r->end - r->p))
             return false;
         f->bytes = (struct lh_str){(const char *)r->p, (size_t)n};
         r->p += n;
@@ -64,7 +64,7 @@ bool lh_pb_next(struct lh_pb *r, struct lh_pb_field *out)
 
     if (r->bad || r->p == r->end)
         return false;
-    if (!take_varint(r, &tag) || tag >> 3 == 0 || tag >> 3 > 0x1fffffff) {
+    if (!lh_pb_take_varint(r, &tag) || tag >> 3 == 0 || tag >> 3 > 0x1fffffff) {
         r->bad = true;
         return false;
     }

@@ -26,5 +26,7 @@ struct lh_pb_field {
 struct lh_pb lh_pb_of(struct lh_str message);
 /* false at the end, or when bad. */
 bool lh_pb_next(struct lh_pb *r, struct lh_pb_field *out);
+/* A bare number; r is not marked bad where there is none. */
+bool lh_pb_take_varint(struct lh_pb *r, uint64_t *out);
 
 #endif

@@ -246,7 +246,7 @@ static void cut(struct audit *a, const char *line)
 static void residue(struct lh_vec *v, const char *line)
 {
     bool read = strcmp(line, "unread") != 0;
-    struct audit_residue r = {.path = lh_strdup("/var/x"), .read = read};
+    struct audit_residue r = {.path = lh_strdup("/var/x"), .read = read, .has_log = true};
 
     r.plain = read ? strtoull(line, NULL, 10) : 0;
     assert_non_null(lh_vec_push(v, &r));
