@@ -16,6 +16,16 @@ static void ctx_free(EVP_CIPHER_CTX **c)
 }
 #define auto_ctx __attribute__((cleanup(ctx_free)))
 
+/* Looked up once, as sha256() in hash.c. */
+static const EVP_CIPHER *aes_256_gcm(void)
+{
+    static EVP_CIPHER *cipher;
+
+    if (!cipher)
+        cipher = EVP_CIPHER_fetch(NULL, "AES-256-GCM", NULL);
+    return cipher ? cipher : EVP_aes_256_gcm();
+}
+
 static int check(const struct lh_secret *key, size_t message, struct lh_str aad, struct lh_err *err)
 {
     if (lh_secret_len(key) != LH_AEAD_KEY_LEN)
@@ -42,7 +52,7 @@ int lh_aead_seal_with(const struct lh_secret *key, const uint8_t nonce[LH_AEAD_N
         return lh_err_nomem(err);
     memcpy(at, nonce, LH_AEAD_NONCE_LEN);
     at += LH_AEAD_NONCE_LEN;
-    if (!EVP_EncryptInit_ex2(c, EVP_aes_256_gcm(), lh_secret_expose_const(key), nonce, NULL) ||
+    if (!EVP_EncryptInit_ex2(c, aes_256_gcm(), lh_secret_expose_const(key), nonce, NULL) ||
         !EVP_EncryptUpdate(c, NULL, &n, (const unsigned char *)aad.p, (int)aad.n) ||
         !EVP_EncryptUpdate(c, at, &n, (const unsigned char *)plain.p, (int)plain.n) ||
         !EVP_EncryptFinal_ex(c, at + plain.n, &n) ||
@@ -82,7 +92,7 @@ int lh_aead_open(const struct lh_secret *key, struct lh_str sealed, struct lh_st
     if (!c)
         return lh_err_nomem(err);
     memcpy(tag, p + LH_AEAD_NONCE_LEN + len, sizeof(tag));
-    if (!EVP_DecryptInit_ex2(c, EVP_aes_256_gcm(), lh_secret_expose_const(key), p, NULL) ||
+    if (!EVP_DecryptInit_ex2(c, aes_256_gcm(), lh_secret_expose_const(key), p, NULL) ||
         !EVP_DecryptUpdate(c, NULL, &n, (const unsigned char *)aad.p, (int)aad.n) ||
         !EVP_DecryptUpdate(c, lh_secret_expose(plain), &n, p + LH_AEAD_NONCE_LEN, (int)len) ||
         !EVP_CIPHER_CTX_ctrl(c, EVP_CTRL_AEAD_SET_TAG, LH_AEAD_TAG_LEN, tag))

@@ -50,11 +50,22 @@ int lh_crypto_init(struct lh_err *err)
     return 0;
 }
 
+/* EVP_sha256() is only a name: each use of it is looked up anew, which takes longer than to hash
+ * what we hash. Without memory for the look-up now, it fails where it is used. */
+static const EVP_MD *sha256(void)
+{
+    static EVP_MD *md;
+
+    if (!md)
+        md = EVP_MD_fetch(NULL, "SHA2-256", NULL);
+    return md ? md : EVP_sha256();
+}
+
 int lh_sha256(const void *p, size_t n, uint8_t out[LH_HASH_LEN], struct lh_err *err)
 {
     uint8_t md[LH_HASH_LEN];
 
-    if (!EVP_Digest(p, n, md, NULL, EVP_sha256(), NULL))
+    if (!EVP_Digest(p, n, md, NULL, sha256(), NULL))
         return lh_err_nomem(err);
     memcpy(out, md, sizeof(md));
     return 0;
@@ -71,7 +82,7 @@ int lh_sha256_new(struct lh_sha256 **out, struct lh_err *err)
     if (!h)
         return lh_err_nomem(err);
     h->ctx = EVP_MD_CTX_new();
-    if (!h->ctx || !EVP_DigestInit_ex(h->ctx, EVP_sha256(), NULL)) {
+    if (!h->ctx || !EVP_DigestInit_ex(h->ctx, sha256(), NULL)) {
         lh_sha256_free(h);
         return lh_err_nomem(err);
     }
@@ -110,7 +121,7 @@ int lh_hmac_sha256(const void *key, size_t key_len, const void *p, size_t n,
 
     if (key_len > INT32_MAX)
         return lh_err_set(err, LH_E_INVALID, "a key of %zu bytes is too long", key_len);
-    if (!HMAC(EVP_sha256(), k, (int)key_len, p, n, md, NULL))
+    if (!HMAC(sha256(), k, (int)key_len, p, n, md, NULL))
         return lh_err_nomem(err);
     memcpy(out, md, sizeof(md));
     lh_wipe(md, sizeof(md));
