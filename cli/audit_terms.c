@@ -28,8 +28,7 @@ const char *audit_protection_meaning(enum audit_protection p)
 {
     static const char *const meanings[AUDIT_PROTECTIONS] = {
         [AUDIT_EXTERNAL] = "Injected into Pods from a manager; nothing of it is in etcd.",
-        [AUDIT_KMS] = "Encrypted by a data key that a KMS wraps; the KMS's key is not in the "
-                      "cluster.",
+        [AUDIT_KMS] = "Encrypted by a data key that a KMS outside of the cluster wraps.",
         [AUDIT_LOCAL] = "Encrypted by a key that stands in a file of the API server.",
         [AUDIT_NONE] = "Read by whoever reads etcd, its disk or a backup.",
         [AUDIT_MALFORMED] = "A prefix that is not known, or bytes that its prefix does not allow."};
@@ -47,10 +46,9 @@ const char *audit_proof_name(enum audit_proof p)
 const char *audit_proof_meaning(enum audit_proof p)
 {
     static const char *const meanings[] = {
-        "From the outside: flags, metrics, specifications of Pods. What is stored may differ.",
-        "From the EncryptionConfiguration: so the next write is made; what was written before "
-        "may differ.",
-        "From the stored bytes themselves."};
+        [AUDIT_INFERRED] = "From flags, metrics, Pods; what is stored may differ.",
+        [AUDIT_CONFIGURED] = "From the EncryptionConfiguration; it rules the next write alone.",
+        [AUDIT_PROVEN] = "From the stored bytes themselves."};
 
     return meanings[p];
 }
