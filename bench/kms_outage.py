@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """bench/kms_outage.py [--bin-dir DIR] [--seconds S]: a real kube-apiserver and etcd with leasehold-kms on Transit of OpenBao;
-then the manager, and after that the plugin, is killed for that long. Each second a Secret is read from etcd, one is written
+then the manager, after that the plugin, then a plugin whose socket a holder owns is killed for that long. Each second a Secret is read from etcd, one is written
 and /readyz is asked. Prints until when each was good, and how long after the return it was good again."""
 
 import argparse
@@ -26,19 +26,33 @@ SECRETS = "/api/v1/namespaces/default/secrets"
 
 
 class Bed:
-    def __init__(self, folder, bin_dir, stack):
+    def __init__(self, folder, bin_dir, stack, held=False):
         work = Work()
         stack.callback(work.end)
         self.bao = OpenBao(work).start()
-        self.plugin = Plugin.on_transit(bin_dir.resolve() / "leasehold-kms", folder, self.bao, "transit", "bench")
+        program = bin_dir.resolve() / "leasehold-kms"
+        self.plugin = Plugin.on_transit(program, folder, self.bao, "transit", "bench")
         stack.callback(self.plugin.close)
-        self.plugin.start()
+        self.listen = ()
+        if held:
+            control = folder / "control.sock"
+            work.start("holder", [program, "--hold", "--listen", self.plugin.socket, "--control", control])
+            wait_until("holder", control.exists, 10)
+            self.listen = ("--from-holder", str(control))
+        self.start_plugin()
         configuration(folder / "encryption.json", self.plugin.socket)
         # Without a watch cache every read is one of etcd, to be decrypted.
         flags = ["--encryption-provider-config", folder / "encryption.json", "--watch-cache=false"]
         self.server = stack.enter_context(ApiServer(crds=False, flags=flags))
         self.count = 0
         self.write()
+
+    def start_plugin(self):
+        self.plugin.start(*self.listen)
+
+    def kill_plugin(self):
+        self.plugin.process.kill()
+        self.plugin.process.wait()
 
     def write(self):
         self.count += 1
@@ -87,15 +101,14 @@ def main():
     parser.add_argument("--seconds", type=float, default=600, help="of each outage [600]")
     args = parser.parse_args()
     conditions = Conditions(args.bin_dir)
-    with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
-        bed = Bed(pathlib.Path(name), args.bin_dir, stack)
-        found = {"manager": outage(bed, args.seconds, bed.bao.kill, bed.bao.restart)}
-
-        def kill():
-            bed.plugin.process.kill()
-            bed.plugin.process.wait()
-
-        found["plugin"] = outage(bed, args.seconds, kill, bed.plugin.start)
+    found = {}
+    for held in (False, True):
+        with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
+            bed = Bed(pathlib.Path(name), args.bin_dir, stack, held)
+            if not held:
+                found["manager"] = outage(bed, args.seconds, bed.bao.kill, bed.bao.restart)
+            who = "plugin behind a holder" if held else "plugin"
+            found[who] = outage(bed, args.seconds, bed.kill_plugin, bed.start_plugin)
     print(f"| away for {args.seconds:g} s | state | good for, s | good again after, s |\n|---|---|---|---|")
     for who, states in found.items():
         for state, (bad, again) in states.items():
