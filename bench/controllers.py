@@ -168,7 +168,9 @@ def measure(args, count):
             row |= burst(apiserver, manager, controller, count, args.timeout)
             say(f"{count} in sync: {row}")
             row |= steady(apiserver, controller, args.steady)
-            return row | cold_start(apiserver, controller, count, args.timeout)
+            row |= cold_start(apiserver, controller, count, args.timeout)
+            say(f"{count} known again after kill -9: {row}")
+            return row
         finally:
             controller.kill()
 
