@@ -129,8 +129,8 @@ def report(bin_dir, apiserver, tmp_path_factory):
     try:
         etcd.put_many(values())
         etcd.put("/registry/secrets/audit-html/db", plain())
-        kube = ("--kubeconfig", apiserver.admin_kubeconfig)
-        yield Report(bin_dir, folder, "--etcd", etcd.urls[0], "--config", config, *kube)
+        more = ("--kubeconfig", apiserver.admin_kubeconfig, "--data-dir", etcd.folder / "m0")
+        yield Report(bin_dir, folder, "--etcd", etcd.urls[0], "--config", config, *more)
     finally:
         etcd.close()
 
