@@ -7,6 +7,7 @@
 #include "leasehold/core/log.h"
 #include "leasehold/core/mem.h"
 #include "leasehold/core/proc.h"
+#include "leasehold/core/process_metrics.h"
 #include "leasehold/core/secret.h"
 #include "leasehold/crypto/hash.h"
 #include "leasehold/http/client.h"
@@ -34,7 +35,7 @@ static int print(const struct lh_buf *b)
 
 static int print_docs(const char *page)
 {
-    const struct lh_metric *const tables[] = {lh_engine_metrics, agent_metrics, NULL};
+    const struct lh_metric *const tables[] = {lh_engine_metrics, lh_process_metrics, NULL};
     lh_auto_buf struct lh_buf b;
     struct lh_err err = {0};
 

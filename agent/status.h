@@ -15,6 +15,4 @@ int agent_status_new(struct lh_loop *loop, struct lh_engine *engine, unsigned po
                      struct agent_status **out, struct lh_err *err);
 void agent_status_free(struct agent_status *s); /* NULL is a no-op */
 
-extern const struct lh_metric agent_metrics[];
-
 #endif

@@ -7,6 +7,7 @@
 #include "leasehold/core/log.h"
 #include "leasehold/core/mem.h"
 #include "leasehold/core/proc.h"
+#include "leasehold/core/process_metrics.h"
 #include "leasehold/core/secret.h"
 #include "leasehold/crypto/hash.h"
 #include "leasehold/http/client.h"
@@ -27,7 +28,7 @@ static int fail(int status, const struct lh_err *err)
 
 static int print_docs(const char *page)
 {
-    const struct lh_metric *const tables[] = {kms_metrics, NULL};
+    const struct lh_metric *const tables[] = {kms_metrics, lh_process_metrics, NULL};
     lh_auto_buf struct lh_buf b;
     struct lh_err err = {0};
     struct lh_str s;

@@ -5,8 +5,6 @@
 #include <string.h>
 
 #include "key.h"
-#include "leasehold/core/proc.h"
-#include "leasehold/core/secret.h"
 
 enum {
     M_CALLS,
@@ -20,10 +18,7 @@ enum {
     M_HASH,
     M_USABLE,
     M_PROBE_AGE,
-    M_CACHED,
-    M_MEMORY,
-    M_LOCKED,
-    M_OVERFLOW
+    M_CACHED
 };
 
 static const double buckets[] = {0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 3};
@@ -85,15 +80,6 @@ const struct lh_metric kms_metrics[] = {
     [M_CACHED] = {.name = "leasehold_kms_cached_seeds",
                   .help = "Decrypted seeds in locked memory.",
                   .type = LH_METRIC_GAUGE},
-    [M_MEMORY] = {.name = "process_anonymous_memory_bytes",
-                  .help = "Anonymous memory of this process.",
-                  .type = LH_METRIC_GAUGE},
-    [M_LOCKED] = {.name = "leasehold_locked_memory_used_bytes",
-                  .help = "Secrets in the locked region.",
-                  .type = LH_METRIC_GAUGE},
-    [M_OVERFLOW] = {.name = "leasehold_locked_memory_overflow_bytes",
-                    .help = "Secrets that had no room in the locked region.",
-                    .type = LH_METRIC_GAUGE},
     {.name = NULL},
 };
 
@@ -158,11 +144,7 @@ void kms_set_key_hashes(const char *current, const char *settling)
 void kms_set_gauges(lh_ms probe_age_ms, size_t cached)
 {
     lh_ms now = lh_clock_now();
-    struct lh_secret_stats secrets;
-    size_t anonymous, resident;
 
-    lh_proc_memory(&anonymous, &resident);
-    lh_secret_stats(&secrets);
     lh_metric_set(&kms_metrics[M_TOKEN],
                   token_ends == INT64_MAX ? __builtin_inf()
                   : token_ends > now      ? (double)(token_ends - now) / 1000
@@ -171,7 +153,4 @@ void kms_set_gauges(lh_ms probe_age_ms, size_t cached)
     lh_metric_set(&kms_metrics[M_PROBE_AGE], probe_age_ms < 0 ? -1 : (double)probe_age_ms / 1000,
                   NULL);
     lh_metric_set(&kms_metrics[M_CACHED], (double)cached, NULL);
-    lh_metric_set(&kms_metrics[M_MEMORY], (double)anonymous, NULL);
-    lh_metric_set(&kms_metrics[M_LOCKED], (double)secrets.used_bytes, NULL);
-    lh_metric_set(&kms_metrics[M_OVERFLOW], (double)secrets.overflow_bytes, NULL);
 }

@@ -3,10 +3,8 @@
 
 #include <getopt.h>
 #include <limits.h>
-#include <stdlib.h>
-#include <time.h>
 
-#include "leasehold/core/clock.h"
+#include "leasehold/core/doc_date.h"
 #include "leasehold/core/mem.h"
 
 enum flag { KUBELET_DIR, SOCKET, PEER_UID, LOG_LEVEL, VERSION, DOCS, HELP, OPTIONS };
@@ -138,25 +136,12 @@ static void put_flags(struct lh_buf *b)
     }
 }
 
-/* The day of the build or, for builds that must not differ, that of SOURCE_DATE_EPOCH. */
-static void put_date(struct lh_buf *b)
-{
-    const char *epoch = getenv("SOURCE_DATE_EPOCH");
-    time_t t = (time_t)(lh_clock_wall_ms() / 1000);
-    long long seconds;
-    struct tm tm;
-    char text[64];
-
-    if (epoch && lh_str_to_i64(lh_str(epoch), 0, INT64_C(253402300799), &seconds))
-        t = (time_t)seconds;
-    if (!gmtime_r(&t, &tm) || strftime(text, sizeof(text), "%B %d, %Y", &tm) == 0)
-        text[0] = '\0';
-    lh_buf_printf(b, ".Dd %s\n", text);
-}
-
 static void put_man(struct lh_buf *b)
 {
-    put_date(b);
+    char date[LH_DOC_DATE];
+
+    lh_doc_date(date);
+    lh_buf_printf(b, ".Dd %s\n", date);
     lh_buf_printf(b, ".Dt %s 1\n.Os Leasehold %s\n.Sh NAME\n.Nm %s\n.Nd %s\n", program, LH_VERSION,
                   program, summary);
     lh_buf_printf(b, ".Sh SYNOPSIS\n.Bd -literal\n%s\n.Ed\n.Sh DESCRIPTION\n%s\n", usage,

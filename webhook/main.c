@@ -13,10 +13,12 @@
 #include "leasehold/core/log.h"
 #include "leasehold/core/mem.h"
 #include "leasehold/core/proc.h"
+#include "leasehold/core/process_metrics.h"
 #include "leasehold/core/secret.h"
 #include "leasehold/crypto/hash.h"
 #include "leasehold/crypto/x509.h"
 #include "leasehold/http/client.h"
+#include "leasehold/serve/observe.h"
 #include "metrics.h"
 #include "options.h"
 
@@ -30,6 +32,7 @@ struct webhook {
     struct lh_conf *conf;
     struct lh_loop *loop;
     struct lh_server *server;
+    struct lh_observe observe;
     struct lh_listener *https;
     struct lh_kube *kube;
     struct lh_policy *policy;
@@ -98,9 +101,10 @@ static void set(int which, double value, const char *label)
     lh_metric_set(&webhook_metrics[which], value, LH_LABELS(label));
 }
 
-static void sample(struct webhook *w)
+static void sample(void *arg)
 {
-    size_t anonymous, resident, n, clusters = 0;
+    struct webhook *w = arg;
+    size_t n, clusters = 0;
     struct lh_server_stats st;
     struct lh_store *const *stores = lh_objects_stores(w->admission.objects, &n);
 
@@ -111,32 +115,12 @@ static void sample(struct webhook *w)
     set(WEBHOOK_READY, is_ready(w), NULL);
     if (w->https)
         set(WEBHOOK_LEAF_SECONDS, (double)(w->leaf_until_ms - lh_clock_wall_ms()) / 1000, NULL);
-    lh_proc_memory(&anonymous, &resident);
-    set(WEBHOOK_MEMORY, (double)anonymous, NULL);
-    set(WEBHOOK_SLOW_TURNS, (double)lh_loop_slow_turns(w->loop), NULL);
     lh_server_stats(w->server, &st);
     set(WEBHOOK_CONNECTIONS, st.connections, NULL);
     set(WEBHOOK_CLOSED, (double)st.refused, "connections");
     set(WEBHOOK_CLOSED, (double)st.timeouts, "time");
     set(WEBHOOK_CLOSED, (double)st.too_large, "size");
 }
-
-static void metrics(void *arg, const struct lh_request *req, struct lh_call *call)
-{
-    lh_auto_buf struct lh_buf b;
-
-    (void)req;
-    lh_buf_init(&b, (size_t)1024 * 1024);
-    sample(arg);
-    lh_metrics_write(&b);
-    lh_call_answer(call, 200, "text/plain; version=0.0.4; charset=utf-8", lh_buf_peek(&b));
-}
-
-static const struct lh_route metrics_routes[] = {
-    {"GET", "/metrics", metrics, 0},
-    {"GET", "/healthz", healthz, 0},
-    {0},
-};
 
 static bool have_pair(void *arg, struct lh_str cert_pem, const struct lh_secret *key_pem)
 {
@@ -260,14 +244,13 @@ static int start_certs(struct webhook *w, struct lh_err *err)
 
 static int start_listeners(struct webhook *w, struct lh_err *err)
 {
-    const struct lh_listener_options o = {
-        .address = w->o.metrics, .routes = metrics_routes, .arg = w};
-    struct lh_listener *l;
     int rc;
 
+    w->observe = (struct lh_observe){
+        .loop = w->loop, .arg = w, .text_max = (size_t)1024 * 1024, .measure = sample};
     rc = lh_server_new(w->loop, &w->server, err);
     if (rc == 0 && w->o.metrics)
-        rc = lh_server_listen(w->server, &o, &l, err);
+        rc = lh_observe_listen(w->server, w->o.metrics, &w->observe, err);
     if (rc == 0)
         rc = lh_timer_new(w->loop, drain, w, &w->retired, err);
     if (rc == 0)
@@ -331,7 +314,7 @@ static const char description[] =
 /* page NULL: help. */
 static int print_docs(const char *page)
 {
-    const struct lh_metric *const tables[] = {webhook_metrics, NULL};
+    const struct lh_metric *const tables[] = {webhook_metrics, lh_process_metrics, NULL};
     lh_auto_buf struct lh_buf b;
     struct lh_err err = {0};
     struct lh_str s;

@@ -17,8 +17,6 @@ enum {
     WEBHOOK_CERT_FAILURES,
     WEBHOOK_CONNECTIONS,
     WEBHOOK_CLOSED,
-    WEBHOOK_MEMORY,
-    WEBHOOK_SLOW_TURNS,
     WEBHOOK_METRICS,
 };
 extern const struct lh_metric webhook_metrics[WEBHOOK_METRICS + 1];

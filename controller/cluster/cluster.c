@@ -8,6 +8,7 @@
 #include "cluster_priv.h"
 #include "leasehold/core/log.h"
 #include "leasehold/core/mem.h"
+#include "leasehold/core/process_metrics.h"
 #include "leasehold/core/secret.h"
 #include "leasehold/crypto/hash.h"
 #include "leasehold/engine/engine.h"
@@ -318,17 +319,10 @@ static int run(struct cluster *c)
 
 int controller_cluster(int argc, char **argv)
 {
-    static const struct lh_metric *const tables[] = {cluster_metrics,
-                                                     ledger_metrics,
-                                                     shared_login_metrics,
-                                                     store_health_metrics,
-                                                     restarts_metrics,
-                                                     uninjected_metrics,
-                                                     lh_queue_metrics,
-                                                     lh_election_metrics,
-                                                     lh_events_metrics,
-                                                     lh_engine_metrics,
-                                                     NULL};
+    static const struct lh_metric *const tables[] = {
+        cluster_metrics,   ledger_metrics,     shared_login_metrics, store_health_metrics,
+        restarts_metrics,  uninjected_metrics, lh_queue_metrics,     lh_election_metrics,
+        lh_events_metrics, lh_engine_metrics,  lh_process_metrics,   NULL};
     struct cluster c = {0};
     struct lh_conf *conf = NULL;
     struct lh_err err = {0};

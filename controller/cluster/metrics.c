@@ -2,7 +2,6 @@
 #include "metrics.h"
 
 #include "leasehold/core/mem.h"
-#include "leasehold/core/proc.h"
 #include "leasehold/lease/schedule.h"
 
 enum {
@@ -17,10 +16,6 @@ enum {
     M_DRAINING,
     M_READY,
     M_BAD_OBJECTS,
-    M_MEMORY,
-    M_LOCKED,
-    M_OVERFLOW,
-    M_SLOW_TURNS,
 };
 
 #define GAUGE(n, h, ...)                                                                           \
@@ -60,14 +55,6 @@ const struct lh_metric cluster_metrics[] = {
                        .help = "Stores and projections seen that are invalid and not used.",
                        .type = LH_METRIC_COUNTER,
                        .max_series = 1},
-    [M_MEMORY] = GAUGE("process_anonymous_memory_bytes", "Anonymous memory of this process.", NULL),
-    [M_LOCKED] = GAUGE("leasehold_locked_memory_used_bytes", "Secrets in the locked region.", NULL),
-    [M_OVERFLOW] = GAUGE("leasehold_locked_memory_overflow_bytes",
-                         "Secrets that had no room in the locked region.", NULL),
-    [M_SLOW_TURNS] = {.name = "leasehold_loop_slow_turns_total",
-                      .help = "Turns of the loop over 100 ms.",
-                      .type = LH_METRIC_COUNTER,
-                      .max_series = 1},
     {.name = NULL},
 };
 
@@ -106,17 +93,8 @@ static void sample_copies(const struct copies *s)
                   NULL);
 }
 
-void cluster_metrics_sample(const struct copies *s, const struct lh_loop *loop, bool ready)
+void cluster_metrics_sample(const struct copies *s, bool ready)
 {
-    struct lh_secret_stats secrets;
-    size_t anonymous, resident;
-
     sample_copies(s);
-    lh_proc_memory(&anonymous, &resident);
-    lh_secret_stats(&secrets);
     lh_metric_set(&cluster_metrics[M_READY], ready, NULL);
-    lh_metric_set(&cluster_metrics[M_MEMORY], (double)anonymous, NULL);
-    lh_metric_set(&cluster_metrics[M_LOCKED], (double)secrets.used_bytes, NULL);
-    lh_metric_set(&cluster_metrics[M_OVERFLOW], (double)secrets.overflow_bytes, NULL);
-    lh_metric_set(&cluster_metrics[M_SLOW_TURNS], (double)lh_loop_slow_turns(loop), NULL);
 }

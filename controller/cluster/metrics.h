@@ -10,6 +10,6 @@ extern const struct lh_metric cluster_metrics[];
 void cluster_count_bad_object(void);
 /* result: created, updated, deleted, failed. */
 void cluster_count_write(const char *result);
-void cluster_metrics_sample(const struct copies *s, const struct lh_loop *loop, bool ready);
+void cluster_metrics_sample(const struct copies *s, bool ready);
 
 #endif

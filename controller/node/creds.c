@@ -9,6 +9,7 @@
 #include "leasehold/api/reasons.h"
 #include "leasehold/core/fs.h"
 #include "leasehold/core/mem.h"
+#include "leasehold/providers/token_at_hand.h"
 
 void node_creds_done(struct node_creds *c)
 {
@@ -104,78 +105,28 @@ int node_secret_for(const struct node_creds *c, const char *key, const struct lh
 }
 
 struct source {
-    struct lh_token_source base; /* first: the two are cast into each other */
-    struct lh_loop *loop;
     const struct node_creds *creds;
     const char *served;
     char *key; /* of the Secret; NULL: by audience */
 };
 
-struct lh_token_op {
-    struct source *s;
-    struct lh_timer *timer;
-    char *audience;
-    lh_token_done_fn done;
-    void *arg;
-};
-
-static void op_free(struct lh_token_op *op)
+static int get(void *arg, const char *audience, struct lh_secret **out, struct lh_err *err)
 {
-    if (!op)
-        return;
-    lh_timer_free(op->timer);
-    lh_free(op->audience);
-    lh_free(op);
-}
-
-static void answer(void *arg)
-{
-    struct lh_token_op *op = arg;
-    lh_auto_secret struct lh_secret *own = NULL;
-    const struct lh_secret *secret = NULL;
-    struct lh_err err = {0};
+    const struct source *s = arg;
+    const struct lh_secret *found;
     int rc;
 
-    if (op->s->key) {
-        rc = node_secret_for(op->s->creds, op->s->key, &secret, &err);
-    } else {
-        rc = node_token_for(op->s->creds, op->audience, op->s->served, lh_clock_wall_ms(), &own,
-                            &err);
-        secret = own;
-    }
-    op->done(op->arg, rc < 0 ? NULL : secret, rc < 0 ? &err : NULL);
-    op_free(op);
+    if (!s->key)
+        return node_token_for(s->creds, audience, s->served, lh_clock_wall_ms(), out, err);
+    rc = node_secret_for(s->creds, s->key, &found, err);
+    return rc < 0 ? rc
+                  : lh_secret_copy(lh_secret_expose_const(found), lh_secret_len(found), out, err);
 }
 
-static int source_start(struct lh_token_source *self, const char *audience, lh_token_done_fn done,
-                        void *arg, struct lh_token_op **out, struct lh_err *err)
+static void source_free(void *arg)
 {
-    struct lh_token_op *op = lh_calloc(1, sizeof(*op));
-    int rc;
+    struct source *s = arg;
 
-    if (!op)
-        return lh_err_nomem(err);
-    op->s = (struct source *)self;
-    op->done = done;
-    op->arg = arg;
-    op->audience = audience ? lh_strdup(audience) : NULL;
-    rc = audience && !op->audience ? lh_err_nomem(err)
-                                   : lh_timer_new(op->s->loop, answer, op, &op->timer, err);
-    if (rc < 0) {
-        op_free(op);
-        return rc;
-    }
-    lh_timer_in(op->timer, 0);
-    *out = op;
-    return 0;
-}
-
-static void source_free(struct lh_token_source *self)
-{
-    struct source *s = (struct source *)self;
-
-    if (!s)
-        return;
     lh_free(s->key);
     lh_free(s);
 }
@@ -190,17 +141,13 @@ int node_token_source(struct lh_loop *loop, const struct node_creds *creds, cons
 
     if (!s)
         return lh_err_nomem(err);
-    s->base = (struct lh_token_source){source_start, op_free, source_free};
-    s->loop = loop;
-    s->creds = creds;
-    s->served = served;
+    *s = (struct source){.creds = creds, .served = served};
     s->key = by_secret ? lh_strdup(a->secret.key) : NULL;
     if (by_secret && !s->key) {
-        lh_free(s);
+        source_free(s);
         return lh_err_nomem(err);
     }
-    *out = &s->base;
-    return 0;
+    return lh_token_source_at_hand(loop, get, source_free, s, out, err);
 }
 
 static int memory_file(const struct lh_secret *from, int *fd, char **path, struct lh_err *err)

@@ -6,22 +6,11 @@
 #include "csi.pb-c.h"
 #include "leasehold/core/map.h"
 #include "leasehold/core/mem.h"
+#include "leasehold/grpc/protobuf.h"
 #include "pluginregistration.pb-c.h"
 
-static void *pb_alloc(void *arg, size_t n)
-{
-    (void)arg;
-    return lh_malloc(n);
-}
-
-static void pb_free(void *arg, void *p)
-{
-    (void)arg;
-    lh_free(p);
-}
-
 /* Its free wipes: a decoded request holds tokens. */
-static ProtobufCAllocator allocator = {.alloc = pb_alloc, .free = pb_free};
+static ProtobufCAllocator allocator = {.alloc = lh_grpc_pb_alloc, .free = lh_grpc_pb_free};
 
 static int malformed(const char *what, struct lh_err *err)
 {

@@ -2,8 +2,6 @@
 #include "metrics.h"
 
 #include "leasehold/core/mem.h"
-#include "leasehold/core/proc.h"
-#include "leasehold/core/secret.h"
 #include "volume.h"
 
 static const double seconds[] = {0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
@@ -21,10 +19,6 @@ enum {
     M_READY,
     M_MOUNT_UP,
     M_BAD_OBJECTS,
-    M_MEMORY,
-    M_LOCKED,
-    M_OVERFLOW,
-    M_SLOW_TURNS,
 };
 
 #define GAUGE(n, h, ...)                                                                           \
@@ -64,14 +58,6 @@ const struct lh_metric node_metrics[] = {
                        .help = "Stores and projections seen that are invalid and not used.",
                        .type = LH_METRIC_COUNTER,
                        .max_series = 1},
-    [M_MEMORY] = GAUGE("process_anonymous_memory_bytes", "Anonymous memory of this process.", NULL),
-    [M_LOCKED] = GAUGE("leasehold_locked_memory_used_bytes", "Secrets in the locked region.", NULL),
-    [M_OVERFLOW] = GAUGE("leasehold_locked_memory_overflow_bytes",
-                         "Secrets that had no room in the locked region.", NULL),
-    [M_SLOW_TURNS] = {.name = "leasehold_loop_slow_turns_total",
-                      .help = "Turns of the loop over 100 ms.",
-                      .type = LH_METRIC_COUNTER,
-                      .max_series = 1},
     {.name = NULL},
 };
 
@@ -123,18 +109,9 @@ static void sample_volumes(const struct node_set *s)
 
 void node_metrics_sample(const struct node_set *s, bool ready)
 {
-    struct lh_secret_stats secrets;
-    size_t anonymous, resident;
-
     sample_volumes(s);
-    lh_proc_memory(&anonymous, &resident);
-    lh_secret_stats(&secrets);
     lh_metric_set(&node_metrics[M_BYTES], (double)node_set_bytes(s, NULL), NULL);
     lh_metric_set(&node_metrics[M_BYTES_MAX], (double)s->o->max_memory, NULL);
     lh_metric_set(&node_metrics[M_READY], ready, NULL);
     lh_metric_set(&node_metrics[M_MOUNT_UP], mount_client_is_connected(s->mount), NULL);
-    lh_metric_set(&node_metrics[M_MEMORY], (double)anonymous, NULL);
-    lh_metric_set(&node_metrics[M_LOCKED], (double)secrets.used_bytes, NULL);
-    lh_metric_set(&node_metrics[M_OVERFLOW], (double)secrets.overflow_bytes, NULL);
-    lh_metric_set(&node_metrics[M_SLOW_TURNS], (double)lh_loop_slow_turns(s->loop), NULL);
 }

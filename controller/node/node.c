@@ -9,6 +9,7 @@
 
 #include "leasehold/core/log.h"
 #include "leasehold/core/mem.h"
+#include "leasehold/core/process_metrics.h"
 #include "leasehold/core/secret.h"
 #include "leasehold/crypto/hash.h"
 #include "leasehold/http/client.h"
@@ -417,7 +418,8 @@ static int run(struct node *n)
 
 int controller_node(int argc, char **argv)
 {
-    static const struct lh_metric *const tables[] = {node_metrics, lh_engine_metrics, NULL};
+    static const struct lh_metric *const tables[] = {node_metrics, lh_engine_metrics,
+                                                     lh_process_metrics, NULL};
     struct node n = {.set = {.state = -1}};
     struct lh_conf *conf = NULL;
     struct lh_err err = {0};

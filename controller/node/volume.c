@@ -537,6 +537,9 @@ int volume_resume(struct node_set *s, const char *id, const lh_json *record, int
         volume_free(v);
         return lh_err_wrap(err, rc, "volume %s is not resumed", id);
     }
+    /* Killed between its files and its record of them: it goes on as well. */
+    v->published =
+        v->published || (dir >= 0 && v->slot[0].engine && lh_engine_is_resumed(v->slot[0].engine));
     v->leaving = !v->published || dir < 0;
     v->edited = !v->leaving;
     *out = v;

@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The same table of options as --help, as a table for docs/, as a man page. */
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "conf_priv.h"
-#include "leasehold/core/clock.h"
+#include "leasehold/core/doc_date.h"
 #include "leasehold/core/metrics.h"
 
 enum { HELP_WIDTH = 80, HELP_INDENT = 8 };
@@ -147,22 +145,6 @@ static void put_roff(struct lh_buf *b, const char *z)
     }
 }
 
-/* The day of the build or, for builds that must not differ, that of SOURCE_DATE_EPOCH. */
-static void put_date(struct lh_buf *b)
-{
-    const char *epoch = getenv("SOURCE_DATE_EPOCH");
-    time_t t = (time_t)(lh_clock_wall_ms() / 1000);
-    long long seconds;
-    struct tm tm;
-    char text[64];
-
-    if (epoch && lh_str_to_i64(lh_str(epoch), 0, INT64_C(253402300799), &seconds))
-        t = (time_t)seconds;
-    if (!gmtime_r(&t, &tm) || strftime(text, sizeof(text), "%B %d, %Y", &tm) == 0)
-        text[0] = '\0';
-    lh_buf_printf(b, ".Dd %s\n", text);
-}
-
 /* "leasehold run" is the page leasehold-run. */
 static void put_page_name(struct lh_buf *b, const char *program)
 {
@@ -172,7 +154,10 @@ static void put_page_name(struct lh_buf *b, const char *program)
 
 void lh_conf_man(const struct lh_opt_set *set, const char *description, struct lh_buf *b)
 {
-    put_date(b);
+    char date[LH_DOC_DATE];
+
+    lh_doc_date(date);
+    lh_buf_printf(b, ".Dd %s\n", date);
     lh_buf_put_z(b, ".Dt ");
     put_page_name(b, set->program);
     lh_buf_printf(b, " 1\n.Os Leasehold %s\n.Sh NAME\n.Nm ", LH_VERSION);

@@ -203,3 +203,8 @@ bool lh_engine_is_ready(const struct lh_engine *e)
 {
     return e->ready;
 }
+
+bool lh_engine_is_resumed(const struct lh_engine *e)
+{
+    return lh_session_set_complete(e->session);
+}

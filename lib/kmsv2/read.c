@@ -3,22 +3,11 @@
 
 #include "leasehold/core/map.h"
 #include "leasehold/core/mem.h"
+#include "leasehold/grpc/protobuf.h"
 #include "leasehold/kmsv2/messages.h"
 #include "proto_priv.h"
 
-static void *pb_alloc(void *arg, size_t n)
-{
-    (void)arg;
-    return lh_malloc(n);
-}
-
-static void pb_free(void *arg, void *p)
-{
-    (void)arg;
-    lh_free(p);
-}
-
-ProtobufCAllocator lh_kmsv2_allocator = {.alloc = pb_alloc, .free = pb_free};
+ProtobufCAllocator lh_kmsv2_allocator = {.alloc = lh_grpc_pb_alloc, .free = lh_grpc_pb_free};
 
 /* What a struct that was read points into. */
 struct held {

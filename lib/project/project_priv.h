@@ -26,9 +26,9 @@ enum { LH_PUB_NAME_BYTES = 64 };
 struct lh_publisher {
     int dir;
     gid_t gid;
-    bool looked;                     /* current is known */
+    bool looked;                     /* at least once at ..data */
     bool untidy;                     /* something old may lie about */
-    char current[LH_PUB_NAME_BYTES]; /* the generation behind ..data, "" if there is none */
+    char current[LH_PUB_NAME_BYTES]; /* behind ..data at the last look, "" if there is none */
     void (*before)(void *arg, const char *generation);
     void *before_arg;
     struct lh_vec held; /* int: unlinked files that a reader still had open */

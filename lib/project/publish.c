@@ -42,14 +42,13 @@ void lh_publisher_free(struct lh_publisher *p)
     lh_free(p);
 }
 
-/* Which generation counts now. */
+/* Which generation counts now. Not what we remember of it: whoever may write in the folder may have
+ * taken ..data away, or turned it elsewhere. */
 static int look(struct lh_publisher *p, struct lh_err *err)
 {
     char target[LH_PUB_NAME_BYTES];
     ssize_t n;
 
-    if (p->looked)
-        return 0;
     n = lh_fs->readlinkat(p->dir, LH_PUB_DATA, target, sizeof(target) - 1);
     if (n < 0 && errno != ENOENT)
         return errno == EINVAL ? lh_err_set(err, LH_E_INVALID,
@@ -59,6 +58,8 @@ static int look(struct lh_publisher *p, struct lh_err *err)
     /* A link to anywhere else is not ours: nothing there is compared or removed, only replaced. */
     if (strncmp(target, "..", 2) != 0 || !target[2] || strchr(target, '/'))
         target[0] = '\0';
+    /* What it named before is nobody's now, and is tidied away. */
+    p->untidy = p->untidy || strcmp(p->current, target) != 0;
     memcpy(p->current, target, sizeof(target));
     p->looked = true;
     return 0;
@@ -172,7 +173,7 @@ int lh_publish(struct lh_publisher *p, const struct lh_pub_file *files, size_t n
 
 const char *lh_publisher_generation(struct lh_publisher *p)
 {
-    return look(p, NULL) < 0 ? "" : p->current;
+    return !p->looked && look(p, NULL) < 0 ? "" : p->current;
 }
 
 void lh_publisher_before_swap(struct lh_publisher *p, void (*fn)(void *arg, const char *generation),
@@ -200,7 +201,7 @@ int lh_publish_clear(struct lh_publisher *p, struct lh_err *err)
 bool lh_publisher_sweep(struct lh_publisher *p)
 {
     lh_pub_held_retry(p, false);
-    if (p->looked)
+    if (p->looked && p->untidy && look(p, NULL) == 0)
         tidy(p);
     return p->held.n == 0;
 }

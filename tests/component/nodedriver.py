@@ -164,10 +164,13 @@ class Driver:
                 return float(value)
         return None
 
+    def state_folder(self):
+        """As the node's own mount namespace shows it."""
+        return pathlib.Path(f"/proc/{self.host.process.pid}/root{self.host.kubelet}/plugins/{DRIVER}/state")
+
     def records(self):
-        """Names in the folder of state, as the node's own mount namespace shows it."""
-        folder = pathlib.Path(f"/proc/{self.host.process.pid}/root{self.host.kubelet}/plugins/{DRIVER}/state")
-        return sorted(p.name for p in folder.iterdir())
+        """Names in the folder of state."""
+        return sorted(p.name for p in self.state_folder().iterdir())
 
     def mounted(self, volume):
         """How often it is mounted."""

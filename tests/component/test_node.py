@@ -476,6 +476,27 @@ def test_ended_in_the_middle(driver, kubelet, faultproxy, manager, asked, step, 
     wait_until("no lease left", lambda: manager.bao.leases(SHOP) == [], 10)
 
 
+def test_killed_between_its_files_and_its_record_of_them(driver, kubelet, manager, asked):
+    """What such a kill leaves is a record that says "not published" beside files and leases that are there."""
+    volume = published(driver, kubelet)
+    before = driver.credential(volume)
+    driver.kill("node")
+    record = driver.state_folder() / driver.records()[0] / "record"
+    said = json.loads(record.read_text())
+    assert said["published"] is True
+    record.write_text(json.dumps(said | {"published": False}))
+    driver.start()
+    assert driver.metric("leasehold_node_volumes", state="published") == 1
+    kubelet.until_ok(kubelet.publish, volume)
+    assert driver.credential(volume) == before and manager.pg_login(*before)
+    assert asked()["read", SHOP] == 1 and asked()[LOGIN] == 1, "nothing is issued again"
+    driver.restart("node")
+    wait_until("the record", lambda: driver.metric("leasehold_node_volumes", state="published") == 1, 10)
+    assert driver.credential(volume) == before and asked()["read", SHOP] == 1
+    kubelet.until_ok(kubelet.unpublish, volume)
+    assert is_gone(driver, manager, volume, before[0])
+
+
 def test_a_pod_that_ended_while_both_were_away(driver, kubelet, manager):
     volume = published(driver, kubelet)
     user = driver.credential(volume)[0]

@@ -79,6 +79,8 @@ lh_ms lh_parked_due(const struct lh_parked *p); /* to be made an engine again by
 void lh_parked_free(struct lh_parked *p);       /* NULL is a no-op; revokes nothing */
 
 bool lh_engine_is_ready(const struct lh_engine *e);
+/* Directly after start: all of it is in the files already, as the state of an earlier run says. */
+bool lh_engine_is_resumed(const struct lh_engine *e);
 
 /* An item in short; strings and files (bytes NULL) borrowed until the next publication. False past
  * the last. */

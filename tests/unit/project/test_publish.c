@@ -230,6 +230,40 @@ static void publishes_again_after_clear(void **state)
     assert_true(is_tidy(OLD));
 }
 
+static void a_data_that_somebody_broke_is_made_again(void **state)
+{
+    static const char *const targets[] = {NULL, "..2020_01_01_00_00_00.0000000001", "/tmp",
+                                          "..x/y"};
+
+    (void)state;
+    for (size_t i = 0; i < LH_ARRAY_LEN(targets); i++) {
+        assert_true(publish(OLD));
+        assert_int_equal(unlinkat(dir.fd, "..data", 0), 0);
+        if (targets[i])
+            assert_int_equal(symlinkat(targets[i], dir.fd, "..data"), 0);
+        assert_true(publish(OLD)); /* equal to what was published, but nobody sees that */
+        assert_true(shows(OLD));
+        assert_true(is_tidy(OLD));
+        assert_false(publish(OLD));
+        assert_int_equal(lh_publish_clear(pub, NULL), 0);
+    }
+}
+
+static void a_sweep_takes_nothing_that_data_leads_to(void **state)
+{
+    char first[256];
+
+    (void)state;
+    assert_true(publish(OLD));
+    link_of("..data", first);
+    assert_int_equal(unlinkat(dir.fd, "..data", 0), 0);
+    assert_int_equal(renameat(dir.fd, first, dir.fd, "..2021_01_01_00_00_00.0000000001"), 0);
+    assert_int_equal(symlinkat("..2021_01_01_00_00_00.0000000001", dir.fd, "..data"), 0);
+    (void)lh_publisher_sweep(pub);
+    assert_true(shows(OLD));
+    assert_false(publish(OLD));
+}
+
 /* A descriptor that may look at the file later, but is no reader. */
 static int peek_open(const char *name)
 {
@@ -378,6 +412,8 @@ int main(void)
         TEST(a_foreign_data_is_told),
         TEST(clear_removes_everything),
         TEST(publishes_again_after_clear),
+        TEST(a_data_that_somebody_broke_is_made_again),
+        TEST(a_sweep_takes_nothing_that_data_leads_to),
         TEST(an_open_file_never_changes),
         TEST(unread_files_are_overwritten_at_once),
         TEST(freeing_gives_up_on_readers),
