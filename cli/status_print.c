@@ -116,7 +116,8 @@ static void put_cell(struct lh_buf *b, const struct column *c, const struct stat
         lh_buf_put_z(&cell, c->title);
     s = lh_buf_peek(&cell);
     lh_buf_put_str(b, s);
-    for (size_t i = s.n; !last && i < width + 2; i++)
+    /* Rows that are followed have fixed widths: what is longer keeps its distance all the same. */
+    for (size_t i = s.n < width ? s.n : width; !last && i < width + 2; i++)
         lh_buf_put_c(b, ' ');
 }
 

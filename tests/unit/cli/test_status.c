@@ -325,6 +325,11 @@ static void watched(void **state)
     assert_true(lines_hold("True     Fresh"));
     fake_api_delete(t.api, "leasehold.dev/v1alpha1/secretprojections", "shop", "db");
     assert_true(lines_hold("Gone"));
+    fake_api_put(
+        t.api, "v1/pods",
+        "{\"metadata\":{\"name\":\"longer-than-its-column-is-wide\",\"namespace\":\"shop\"},"
+        "\"spec\":{" CSI "}}");
+    assert_true(lines_hold("longer-than-its-column-is-wide  Unknown"));
     fake_api_put(t.api, "v1/pods", "{\"metadata\":{\"name\":\"more\",\"namespace\":\"shop\"}}");
     fake_api_put(t.api, "v1/pods",
                  "{\"metadata\":{\"name\":\"last\",\"namespace\":\"shop\"},\"spec\":{" CSI "}}");
