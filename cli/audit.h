@@ -16,6 +16,8 @@
 #include "leasehold/core/vec.h"
 #include "leasehold/etcd/leftovers.h"
 
+struct audit;
+
 enum audit_protection {
     AUDIT_EXTERNAL, /* secrets come by injection only */
     AUDIT_KMS,
@@ -107,6 +109,8 @@ double audit_metrics_latency(const struct audit_server *s, double q);
 const char *audit_metrics_status(const struct audit_server *s, const char *provider, double *at);
 double audit_metrics_sum(const struct audit_server *s, enum audit_metric m, const char *a,
                          const char *b);
+/* Secrets that API servers wrote by this scheme ("aescbc", "identity") since they started. */
+double audit_metrics_written(const struct audit *a, const char *scheme);
 
 /* One provider of one rule of the EncryptionConfiguration. */
 struct audit_provider {
@@ -194,7 +198,8 @@ struct audit {
     bool has_config;
     struct lh_vec rules; /* struct audit_rule */
     struct audit_file config;
-    struct lh_vec sockets; /* struct audit_file */
+    char config_hashes[2][65]; /* in hex, as API servers may call what they run with; "" */
+    struct lh_vec sockets;     /* struct audit_file */
     /* API servers */
     struct lh_vec servers;   /* struct audit_server */
     unsigned servers_alive;  /* how many there are, by what they tell of themselves; 0: not known */

@@ -11,6 +11,7 @@
 #include "leasehold/atrest/config.h"
 #include "leasehold/core/fs.h"
 #include "leasehold/core/mem.h"
+#include "leasehold/crypto/hash.h"
 #include "leasehold/kube/client.h"
 
 enum { MAX_METRICS = 64 * 1024 * 1024, PAGE = 500 };
@@ -299,6 +300,24 @@ static int take_rule(struct audit *a, const struct lh_atrest_rule *from, struct 
     return rc;
 }
 
+/* An API server's name for its configuration: a digest of the content, or of a name made of that.
+ */
+static int hash_config(struct audit *a, struct lh_str text, struct lh_err *err)
+{
+    uint8_t digest[LH_HASH_LEN];
+    char named[2 * LH_HASH_LEN + 32];
+    int rc = lh_sha256(text.p, text.n, digest, err);
+
+    if (rc < 0)
+        return rc;
+    lh_hex(digest, sizeof(digest), a->config_hashes[0]);
+    snprintf(named, sizeof(named), "k8s:enc:unstable:1:%s", a->config_hashes[0]);
+    rc = lh_sha256(named, strlen(named), digest, err);
+    if (rc == 0)
+        lh_hex(digest, sizeof(digest), a->config_hashes[1]);
+    return rc;
+}
+
 int audit_gather_config(struct audit *a, const char *path, struct lh_err *err)
 {
     struct lh_atrest_config c = {0};
@@ -317,6 +336,9 @@ int audit_gather_config(struct audit *a, const char *path, struct lh_err *err)
         audit_trouble(a, NULL, "an API server would refuse %s: `leasehold encryption check`", path);
     lh_atrest_findings_done(&findings);
     lh_atrest_config_done(&c);
+    if (rc < 0)
+        return rc;
+    rc = hash_config(a, (struct lh_str){text, n}, err);
     if (rc < 0)
         return rc;
     a->config.path = lh_strdup(path);

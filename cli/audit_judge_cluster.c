@@ -76,19 +76,28 @@ static size_t told(const struct audit *a)
     return n;
 }
 
+/* How many there are, by their leases or by their Pods; 0: not known. */
+static unsigned count_of(const struct audit *a)
+{
+    return a->servers_alive > a->pods.apiservers ? a->servers_alive : a->pods.apiservers;
+}
+
 /* Whether the metrics at hand are those of every API server. */
 static bool are_all_known(const struct audit *a)
 {
-    return a->servers.n > 0 && a->pods.read && a->pods.apiservers > 0 &&
-           a->servers.n >= a->pods.apiservers;
+    return a->servers.n > 0 && a->servers_silent == 0 && count_of(a) > 0 &&
+           a->servers.n >= count_of(a);
 }
 
 static enum audit_result only_some(const struct audit *a, struct lh_buf *b)
 {
-    lh_buf_printf(b,
-                  "; %zu API servers were asked, and that these are all is not known "
-                  "(--metrics, and Pods of kube-apiserver)",
-                  a->servers.n);
+    size_t asked = a->servers.n + a->servers_silent, count = count_of(a);
+
+    lh_buf_printf(b, "; %zu API servers were heard", a->servers.n);
+    if (count || a->servers_silent)
+        lh_buf_printf(b, " of %zu", asked > count ? asked : count);
+    else
+        lh_buf_put_z(b, ", and whether these are all is not known (--kubeconfig)");
     return AUDIT_NOT_PROVEN;
 }
 
@@ -136,6 +145,11 @@ AUDIT_JUDGE(audit_judge_config_hash)
             return AUDIT_FAIL;
         }
         first = mine ? mine : first;
+    }
+    if (first && *a->config_hashes[0] && !strstr(first, a->config_hashes[0]) &&
+        !strstr(first, a->config_hashes[1])) {
+        lh_buf_put_z(b, "API servers run with another configuration than this file has");
+        return AUDIT_FAIL;
     }
     if (known < a->servers.n || known == 0) {
         lh_buf_put_z(b, "not every API server publishes its configuration's hash (it does so with "

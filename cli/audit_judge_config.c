@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "audit_judge.h"
+#include "leasehold/core/mem.h"
 
 #define DAY_MS ((int64_t)24 * 3600 * 1000)
 
@@ -53,6 +54,10 @@ AUDIT_JUDGE(audit_judge_identity_first)
     if (a->proved && (a->canary.protection == AUDIT_KMS || a->canary.protection == AUDIT_LOCAL)) {
         lh_buf_printf(b, "a Secret that was written now was stored by %s", a->canary.provider);
         return AUDIT_PASS;
+    }
+    if (!a->has_config && audit_metrics_written(a, "identity") > 0) {
+        lh_buf_put_z(b, "API servers have written Secrets in plain text since they started");
+        return AUDIT_FAIL;
     }
     if (!a->has_config)
         return no_config(b);
@@ -129,26 +134,38 @@ AUDIT_JUDGE(audit_judge_identity_last)
     return AUDIT_FAIL;
 }
 
+static enum audit_result weak_by_metrics(const struct audit *a, struct lh_buf *b)
+{
+    static const char *const weak[] = {"aescbc", "aesgcm"};
+
+    for (size_t i = 0; i < LH_ARRAY_LEN(weak); i++) {
+        double n = audit_metrics_written(a, weak[i]);
+
+        if (n > 0) {
+            lh_buf_printf(b, "%s has written %.0f Secrets since the API servers started", weak[i],
+                          n);
+            return AUDIT_FAIL;
+        }
+    }
+    return no_config(b);
+}
+
 AUDIT_JUDGE(audit_judge_weak)
 {
     const struct audit_provider *w = audit_writer_of(a, "secrets");
-    double writes = 0;
-    char prefix[64];
 
     if (!a->has_config)
-        return no_config(b);
+        return weak_by_metrics(a, b);
     if (!is(w, "aescbc") && !is(w, "aesgcm")) {
         lh_buf_printf(b, "Secrets are written by %s", w ? w->type : "no provider");
         return AUDIT_PASS;
     }
-    snprintf(prefix, sizeof(prefix), "k8s:enc:%s:", w->type);
-    for (size_t i = 0; i < a->servers.n; i++)
-        writes += audit_metrics_sum(lh_vec_at(&a->servers, i), AUDIT_METRIC_WRITES, NULL, prefix);
     lh_buf_printf(b, "Secrets are written by %s", w->type);
     if (is(w, "aesgcm"))
         lh_buf_put_z(b, ", whose key must change every 200,000 writes");
     if (a->servers.n)
-        lh_buf_printf(b, "; %.0f writes since the API servers started", writes);
+        lh_buf_printf(b, "; %.0f writes since the API servers started",
+                      audit_metrics_written(a, w->type));
     return AUDIT_FAIL;
 }
 
@@ -177,6 +194,10 @@ AUDIT_JUDGE(audit_judge_kms1)
     }
     if (stored) {
         lh_buf_printf(b, "%" PRIu64 " objects are stored by KMS v1", stored);
+        return AUDIT_FAIL;
+    }
+    if (audit_metrics_written(a, "kmsv1") > 0) {
+        lh_buf_put_z(b, "API servers have written Secrets by KMS v1 since they started");
         return AUDIT_FAIL;
     }
     if (!a->has_config || !a->has_bytes || a->is_damaged) {

@@ -246,3 +246,33 @@ double audit_metrics_sum(const struct audit_server *s, enum audit_metric m, cons
     }
     return sum;
 }
+
+double audit_metrics_written(const struct audit *a, const char *scheme)
+{
+    static const struct {
+        const char *scheme, *prefix;
+    } known[] = {{"kmsv2", "k8s:enc:kms:v2:"},
+                 {"kmsv1", "k8s:enc:kms:v1:"},
+                 {"secretbox", "k8s:enc:secretbox:"},
+                 {"aesgcm", "k8s:enc:aesgcm:"},
+                 {"aescbc", "k8s:enc:aescbc:"}};
+    double sum = 0;
+
+    for (size_t i = 0; i < a->servers.n; i++) {
+        const struct audit_server *s = lh_vec_at(&a->servers, i);
+
+        for (size_t k = 0; k < LH_ARRAY_LEN(known); k++) {
+            if (strcmp(known[k].scheme, scheme) == 0)
+                sum += audit_metrics_sum(s, AUDIT_METRIC_WRITES, "secrets", known[k].prefix);
+        }
+        for (size_t k = 0; k < s->series.n && strcmp(scheme, "identity") == 0; k++) {
+            const struct audit_series *x = lh_vec_at(&s->series, k);
+
+            /* identity has no prefix */
+            if (x->metric == AUDIT_METRIC_WRITES && strcmp(x->a, "secrets") == 0 &&
+                (*x->b == 0 || strcmp(x->b, "identity") == 0))
+                sum += x->value;
+        }
+    }
+    return sum;
+}

@@ -7,6 +7,7 @@
 
 #include "audit_gather.h"
 #include "audit_prove.h"
+#include "audit_servers.h"
 #include "cli.h"
 #include "leasehold/core/mem.h"
 #include "leasehold/crypto/hash.h"
@@ -19,7 +20,7 @@ enum { AUDIT_FINE = 0, AUDIT_REACHED = 1, AUDIT_COULD_NOT = 2, NO_THRESHOLD = -1
 
 struct options {
     const char *etcd, *cacert, *cert, *key, *snapshot, *prefix;
-    const char *config, *kubeconfig, *context, *metrics, *kms, *backup, *data_dir;
+    const char *config, *kubeconfig, *context, *servers, *metrics, *kms, *backup, *data_dir;
     const char *prove_namespace, *format, *fail_on;
     int64_t timeout_ms;
     bool prove, hash_names, help;
@@ -42,12 +43,17 @@ static const struct lh_opt opts[] = {
      "The EncryptionConfiguration on this machine; its mode and its sockets are looked at too.",
      false, AT(config)},
     {"kubeconfig", 0, LH_OPT_STRING, "FILE", NULL,
-     "Asks the API server for Pods and roles (the right to list them): workloads, flags of "
-     "kube-apiserver and etcd, who may read Secrets.",
+     "Asks the API servers for Pods, roles and metrics (the right to list and get them): "
+     "workloads, flags of kube-apiserver and etcd, who may read Secrets, what each server writes "
+     "with.",
      false, AT(kubeconfig)},
     {"context", 0, LH_OPT_STRING, "NAME", NULL, "Context of the kubeconfig.", false, AT(context)},
+    {"servers", 0, LH_OPT_STRING, "URL[,URL]", NULL,
+     "The API servers, where the cluster does not tell of them or they are out of reach by those "
+     "addresses.",
+     false, AT(servers)},
     {"metrics", 0, LH_OPT_STRING, "FILE[,FILE]", NULL,
-     "Saved /metrics, one file for each API server.", false, AT(metrics)},
+     "In place of asking: saved /metrics, one file for each API server.", false, AT(metrics)},
     {"kms", 0, LH_OPT_STRING, "URL[,URL]", NULL,
      "leasehold-kms at its own port, http://ADDR:PORT, one beside each API server: what it knows "
      "of "
@@ -156,6 +162,9 @@ static int cluster(struct job *j, struct lh_err *err)
         rc = audit_gather_pods(j->audit, j->kube, timeout_ms, err);
     if (rc == 0)
         rc = audit_gather_rights(j->audit, j->kube, timeout_ms, err);
+    if (rc == 0)
+        rc = audit_gather_servers(j->audit, j->loop, &cfg, j->o->servers, !j->o->metrics,
+                                  timeout_ms, err);
     lh_kube_config_done(&cfg);
     return rc;
 }
@@ -288,6 +297,8 @@ static const char *check(const struct options *o, bool has_args, int *threshold)
     if (o->prove && (!o->etcd || !o->kubeconfig))
         return "--prove needs --etcd, where the Secret is looked for, and --kubeconfig, through "
                "which it is written";
+    if (o->servers && !o->kubeconfig)
+        return "--servers needs --kubeconfig, which says who asks";
     if (!o->cert != !o->key)
         return "--cert and --key go together";
     if (strcmp(o->format, "text") != 0 && strcmp(o->format, "json") != 0 &&

@@ -372,7 +372,7 @@ def test_a_secret_that_is_written_now(bed):
     assert canaries(bed) == []
     elsewhere = bed.json(*bed.live, *bed.kube, "--prove", "--prove-namespace", "shop")
     assert elsewhere["canary"]["namespace"] == "shop"
-    assert "written, found in etcd, read back and removed: kms" in bed.run(*bed.live, *bed.kube, "--prove")
+    assert "kmsv2 lease, under the key that is current" in bed.run(*bed.live, *bed.kube, "--prove")
 
 
 def test_a_proof_that_cannot_be_had(bed, tmp_path):
@@ -442,3 +442,52 @@ def test_who_may_read_secrets(bed):
     told = bed.json("--kubeconfig", bed.server.kubeconfig("audit", "pods-only"))
     assert check(told, "P23")[0] == "not-proven" and any("roles were not read" in t for t in told["unknown"])
     assert workloads(told).keys() == WORKLOADS.keys()
+
+
+@pytest.fixture
+def others(bed):
+    """Two more API servers of the cluster."""
+    made = [ApiServer(crds=False, flags=bed.flags, beside=bed.server) for _ in range(2)]
+    try:
+        yield [server.start() for server in made]
+    finally:
+        for server in made:
+            server.close()
+
+
+def test_every_api_server_is_asked(bed, others, tmp_path):
+    """One that is silent, or runs with something else, is told. On one host they share their lease, so that the cluster
+    itself tells of one of them only."""
+    told = bed.json(*bed.live, *bed.kube, "--config", bed.config)
+    assert check(told, "P08") == ("pass", "they name the same key") and told["unknown"] == []
+    urls = ",".join(server.url for server in (bed.server, *others))
+    asked = (*bed.live, *bed.kube, "--config", bed.config, "--servers", urls)
+    bed.server.call("POST", "/api/v1/namespaces/default/secrets", {"metadata": {"name": "latest"}, "data": {}})
+    told = bed.json(*asked)
+    assert check(told, "P08") == ("pass", "they name the same key")
+    assert check(told, "P14") == ("pass", "they run with one configuration")
+    assert "an API server holds" in check(told, "P10")[1] and results(told)["P18"] == "pass"
+    assert "p99 of the plugin is at most" in check(told, "P17")[1]
+    # The current key is known from them, so that only what is older is stale.
+    assert check(told, "P07")[0] == "fail" and " 7 of " in check(told, "P07")[1]
+
+    identity = configuration(tmp_path / "identity.json", {"identity": {}}, SECRETBOX)
+    assert "than this file has" in check(bed.json(*bed.kube, "--config", identity), "P14")[1]
+    others[0].freeze()
+    try:
+        silent = bed.json(*asked, "--timeout", "2s")
+    finally:
+        others[0].thaw()
+    assert check(silent, "P08")[0] == "not-proven" and "2 API servers were heard of 3" in check(silent, "P08")[1]
+    assert any("metrics of an API server" in t and others[0].url in t for t in silent["unknown"])
+
+    # The same providers in another file: it serves, and a hash tells it apart.
+    differs = tmp_path / "differs.json"
+    differs.write_text(bed.config.read_text() + "\n")
+    others[1].stop()
+    others[1]._flags = ["--encryption-provider-config-automatic-reload=true", "--encryption-provider-config", differs]
+    others[1].start()
+    assert check(bed.json(*asked), "P14") == ("fail", "API servers run with different configurations")
+    named = bed.json(*asked[:-1], f"{bed.server.url},{others[0].url}")
+    assert results(named)["P14"] == "pass", "only those that are named"
+    assert "--servers needs" in bed.run(*bed.live, "--servers", bed.server.url, code=2)

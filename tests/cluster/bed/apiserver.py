@@ -14,6 +14,7 @@ import http.client
 import json
 import os
 import pathlib
+import shutil
 import signal
 import ssl
 import subprocess
@@ -333,6 +334,9 @@ class ApiServer:
     # -- inside
 
     def _prepare(self):
+        if self._beside:
+            self._share()
+            return
         self._authority = Authority(self.folder / "pki")
         names = ["DNS:localhost", "IP:127.0.0.1", "DNS:kubernetes.default.svc"]
         self._serving = self._authority.leaf("apiserver", "/CN=kube-apiserver", names)
@@ -342,12 +346,23 @@ class ApiServer:
         openssl("genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-out", key)
         (self.folder / "sa.pub").write_bytes(openssl("pkey", "-in", key, "-pubout"))
         self._port, *self._etcd_ports = free_ports(3)
-        if self._beside:
-            self._etcd_ports, self.etcd_identity = self._beside._etcd_ports, self._beside.etcd_identity
-        elif self._etcd_tls:
+        if self._etcd_tls:
             self._etcd_serving = self._authority.leaf("etcd", "/CN=etcd", ["IP:127.0.0.1"], "serverAuth,clientAuth")
             client = self._authority.leaf("etcd-client", "/CN=root", ["DNS:client"], "clientAuth")
             self.etcd_identity = (self._authority.ca, *client)
+        self._write_admin()
+
+    def _share(self):
+        """Another server of the same cluster: its authority, its keys, its etcd."""
+        first = self._beside
+        self._authority, self._serving, self._admin = first._authority, first._serving, first._admin
+        self._etcd_ports, self.etcd_identity = first._etcd_ports, first.etcd_identity
+        for name in ("sa.key", "sa.pub"):
+            shutil.copy(first.folder / name, self.folder / name)
+        self._port = free_ports(1)[0]
+        self._write_admin()
+
+    def _write_admin(self):
         user = {"client-certificate": str(self._admin[0]), "client-key": str(self._admin[1])}
         self._write_kubeconfig(self.admin_kubeconfig, user, "default")
 

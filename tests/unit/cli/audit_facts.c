@@ -279,6 +279,22 @@ static void canary(struct audit *a, const char *line)
                                      .count = 1};
 }
 
+static void alive(struct audit *a, const char *line)
+{
+    const char *w[WORDS];
+    char room[2048];
+
+    split(line, room, w);
+    a->servers_alive = (unsigned)strtoul(w[0], NULL, 10);
+    a->servers_silent = (unsigned)strtoul(w[1], NULL, 10);
+}
+
+static void hash(struct audit *a, const char *line)
+{
+    for (size_t i = 0; i < 2; i++)
+        snprintf(a->config_hashes[i], sizeof(a->config_hashes[i]), "%s", line);
+}
+
 static void plugin(struct audit *a, const char *line)
 {
     struct audit_plugin p = {.metrics = {.name = lh_strdup("http://127.0.0.1:9747")}};
@@ -327,7 +343,8 @@ void audit_facts(struct audit *a, const char *const *facts)
                  {"pod", pod},         {"cut", cut},
                  {"backup", backup},   {"leftover", leftover},
                  {"canary", canary},   {"plugin", plugin},
-                 {"role", role},       {"binding", binding}};
+                 {"role", role},       {"binding", binding},
+                 {"alive", alive},     {"hash", hash}};
 
     a->now_ms = NOW_MS;
     for (; *facts && **facts; facts++) {

@@ -11,6 +11,8 @@
  *   rule KIND[,KIND] TYPE:NAME...       one rule of the EncryptionConfiguration
  *   config MODE UID DIRMODE DAYS        its file
  *   socket PATH MODE UID DIRMODE | socket PATH absent | socket PATH file
+ *   alive N [SILENT]                    API servers by their leases; those that did not answer
+ *   hash WORD                           what API servers would call the configuration's file
  *   server TEXT                         metrics of one API server
  *   pods | pod JSON | cut               Pods were listed; one of them; more than are kept
  *   backup N | backup unread | leftover N | leftover unread

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "audit_facts.h"
+#include "audit_servers.h"
 #include "leasehold/core/mem.h"
 #include "leasehold/crypto/hash.h"
 
@@ -210,12 +211,102 @@ static void reads_metrics(void **state)
     audit_done(&a);
 }
 
+/* 2027-01-15T08:00:00Z */
+#define NOW_MS INT64_C(1800000000000)
+
+static void free_urls(struct lh_vec *urls)
+{
+    for (size_t i = 0; i < urls->n; i++)
+        lh_free(*(char **)lh_vec_at(urls, i));
+    lh_vec_done(urls);
+}
+
+static void assert_urls(const struct lh_vec *urls, const char *const *want)
+{
+    size_t n = 0;
+
+    for (; want[n]; n++) {
+        assert_true(n < urls->n);
+        assert_string_equal(*(char **)lh_vec_at(urls, n), want[n]);
+    }
+    assert_int_equal(urls->n, n);
+}
+
+static int put_lease(lh_json *items, const char *at, const char *renewed)
+{
+    lh_json *lease = lh_json_new_object(), *meta = lh_json_new_object();
+    lh_json *notes = lh_json_new_object(), *spec = lh_json_new_object();
+    int rc = lh_json_set(notes, "kubernetes.io/peer-advertise-address", lh_json_new_z(at));
+
+    rc |= lh_json_set(meta, "annotations", notes);
+    rc |= lh_json_set(spec, "renewTime", lh_json_new_z(renewed));
+    rc |= lh_json_set(lease, "metadata", meta);
+    rc |= lh_json_set(lease, "spec", spec);
+    return rc | lh_json_push(items, lease);
+}
+
+static void counts_api_servers_by_their_leases(void **state)
+{
+    static const struct {
+        const char *at, *renewed;
+    } leases[] = {
+        {"10.0.0.1:6443", "2027-01-15T07:59:30.000000Z"},
+        {"[fd00::1]:6443", "2027-01-15T07:59:59Z"},
+        {"10.0.0.3:6443", "2027-01-15T07:58:00Z"}, /* it is gone */
+        {"10.0.0.1:6443", "2027-01-15T07:59:59Z"},
+        {"fd00::2", "2027-01-15T07:59:59Z"},
+        {"", "2027-01-15T07:59:59Z"},
+        {"10.0.0.4:6443", "yesterday"},
+    };
+    static const char *const want[] = {"https://10.0.0.1:6443", "https://[fd00::1]:6443", NULL};
+    lh_auto_json lh_json *list = lh_json_new_object();
+    lh_json *items = lh_json_new_array();
+    struct lh_vec urls;
+    unsigned alive = 0;
+
+    (void)state;
+    lh_vec_init(&urls, sizeof(char *));
+    for (size_t i = 0; i < LH_ARRAY_LEN(leases); i++)
+        assert_int_equal(put_lease(items, leases[i].at, leases[i].renewed), 0);
+    assert_int_equal(lh_json_set(list, "items", items), 0);
+    assert_int_equal(audit_servers_by_leases(list, NOW_MS, &alive, &urls, NULL), 0);
+    assert_int_equal(alive, 5);
+    assert_urls(&urls, want);
+    free_urls(&urls);
+}
+
+static void finds_api_servers_by_their_endpoints(void **state)
+{
+    static const char text[] =
+        "{\"items\":[{\"addressType\":\"IPv4\",\"ports\":[{\"name\":\"https\",\"port\":6443}],"
+        "\"endpoints\":[{\"addresses\":[\"10.0.0.1\"]},{\"addresses\":[\"10.0.0.2\",\"10.0.0.1\"]}]"
+        "},"
+        "{\"endpoints\":[{\"addresses\":[\"fd00::1\",7]},{}]},{\"ports\":[{\"port\":-1}],"
+        "\"endpoints\":[{\"addresses\":[\"10.0.0.9\"]}]}]}";
+    static const char *const want[] = {"https://10.0.0.1:6443", "https://10.0.0.2:6443",
+                                       "https://[fd00::1]:443", "https://10.0.0.9:443", NULL};
+    lh_auto_json lh_json *list = NULL;
+    struct lh_vec urls;
+
+    (void)state;
+    lh_vec_init(&urls, sizeof(char *));
+    assert_int_equal(lh_json_parse(lh_str(text), NULL, &list, NULL), 0);
+    assert_int_equal(audit_servers_by_slices(list, &urls, NULL), 0);
+    assert_urls(&urls, want);
+    free_urls(&urls);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(parses_keys),      cmocka_unit_test(nothing_seen_never_passes),
-        cmocka_unit_test(plain_text_fails), cmocka_unit_test(shows_no_value),
-        cmocka_unit_test(reads_metrics),    cmocka_unit_test(text_fits_a_terminal),
+        cmocka_unit_test(counts_api_servers_by_their_leases),
+        cmocka_unit_test(finds_api_servers_by_their_endpoints),
+        cmocka_unit_test(parses_keys),
+        cmocka_unit_test(nothing_seen_never_passes),
+        cmocka_unit_test(plain_text_fails),
+        cmocka_unit_test(shows_no_value),
+        cmocka_unit_test(reads_metrics),
+        cmocka_unit_test(text_fits_a_terminal),
     };
 
     lh_mem_init();
