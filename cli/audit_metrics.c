@@ -101,7 +101,7 @@ static const char *unquote(const char *p, const char *end, char *room, size_t *n
 /* An absent label is empty, as Prometheus has it. */
 static void label(struct lh_str labels, const char *name, char room[MAX_LABEL])
 {
-    const char *p = labels.p, *end = labels.p + labels.n, *eq;
+    const char *p = labels.p, *end = labels.n ? labels.p + labels.n : labels.p, *eq;
     struct lh_str key;
     size_t n;
 

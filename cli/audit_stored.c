@@ -103,7 +103,7 @@ static int append(lh_json *to, const char *name, lh_json *value, struct lh_err *
 static int put_pair(lh_json *to, const char *name, struct lh_str entry, struct lh_err *err)
 {
     struct lh_pb r = lh_pb_of(entry);
-    struct lh_str key = {0}, value = {0};
+    struct lh_str key = LH_STR(""), value = LH_STR(""); /* what is left out is empty */
     struct lh_pb_field f;
     lh_json *all = lh_json_mut(lh_json_get(to, name)), *text;
 
