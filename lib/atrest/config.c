@@ -113,18 +113,35 @@ void lh_atrest_config_done(struct lh_atrest_config *c)
     lh_vec_done(&c->rules);
 }
 
-static const char *group_of(const char *resource)
+static struct lh_str group_of(const char *resource)
 {
     const char *dot = strchr(resource, '.');
 
-    return dot ? dot + 1 : "";
+    return lh_str(dot ? dot + 1 : "");
+}
+
+/* "secrets." is "secrets". */
+static struct lh_str without_dot(const char *resource)
+{
+    struct lh_str s = lh_str(resource);
+
+    if (s.n > 1 && s.p[s.n - 1] == '.' && strchr(resource, '.') == s.p + s.n - 1)
+        s.n--;
+    return s;
+}
+
+bool resource_is_wildcard(const char *resource)
+{
+    return strncmp(resource, "*.", 2) == 0;
 }
 
 bool resource_covers(const char *rule, const char *resource)
 {
     if (strcmp(rule, resource) == 0 || strcmp(rule, "*.*") == 0)
         return true;
-    return strncmp(rule, "*.", 2) == 0 && strcmp(rule + 2, group_of(resource)) == 0;
+    if (resource_is_wildcard(rule))
+        return lh_str_eqz(group_of(resource), rule + 2);
+    return !resource_is_wildcard(resource) && lh_str_eq(without_dot(rule), without_dot(resource));
 }
 
 const struct lh_atrest_rule *lh_atrest_config_rule(const struct lh_atrest_config *c,

@@ -79,6 +79,10 @@ static int lint_providers(struct lint *l, const struct lh_atrest_rule *r, size_t
         snprintf(where, sizeof(where), "resources[%zu].providers[%zu]", i, k);
         if (scheme_is_kms(p->scheme))
             rc = lint_kms(l, p, where);
+        else if (p->scheme == LH_ATREST_AESCBC && k > 0)
+            rc = ADD(l, "AescbcReads", LH_ATREST_LOW, ACCEPTED, where,
+                     "aescbc is still read, and whoever can write to etcd can forge it: remove it "
+                     "once nothing is stored with it");
         else if (p->scheme == LH_ATREST_IDENTITY && k > 0)
             rc = ADD(l, k == last ? "IdentityLast" : "IdentityBetween", LH_ATREST_LOW, ACCEPTED,
                      where,
@@ -122,29 +126,46 @@ static int lint_kms_names(struct lint *l, size_t i)
     return rc;
 }
 
+/* In one list the order does not matter, and no two may overlap. */
+static int lint_list(struct lint *l, size_t i, size_t k, const char *where)
+{
+    const struct lh_atrest_rule *r = rule_at(l->c, i);
+    const char *name = resource_at(r, k);
+
+    for (size_t m = 0; m < r->resources.n; m++) {
+        const char *other = resource_at(r, m);
+        bool same = strcmp(other, name) == 0;
+
+        /* Of two equal ones, the second. */
+        if (m != k && resource_covers(other, name) && (!same || m < k))
+            return ADD(l, "ResourceMasked", LH_ATREST_CRITICAL, REFUSED, where,
+                       "resources[%zu] of the same list covers it: leave one of the two out", m);
+    }
+    return 0;
+}
+
 static int lint_resource(struct lint *l, size_t i, size_t k)
 {
     const char *name = resource_at(rule_at(l->c, i), k);
     char where[PATH];
 
     snprintf(where, sizeof(where), "resources[%zu].resources[%zu]", i, k);
-    for (size_t j = 0; j <= i; j++) {
+    for (size_t j = 0; j < i; j++) {
         const struct lh_atrest_rule *earlier = rule_at(l->c, j);
 
-        for (size_t m = 0; m < (j == i ? k : earlier->resources.n); m++) {
+        for (size_t m = 0; m < earlier->resources.n; m++) {
             const char *other = resource_at(earlier, m);
-            bool same = strcmp(other, name) == 0;
 
             if (!resource_covers(other, name))
                 continue;
-            if (same && j < i)
+            if (!resource_is_wildcard(other))
                 return ADD(l, "ResourceTwice", LH_ATREST_MEDIUM, ACCEPTED, where,
                            "resources[%zu] names it already and writes it", j);
             return ADD(l, "ResourceMasked", LH_ATREST_CRITICAL, REFUSED, where,
                        "resources[%zu] covers it already: put the narrower rule first", j);
         }
     }
-    return 0;
+    return lint_list(l, i, k, where);
 }
 
 static int lint_file(struct lint *l, const struct stat *st)

@@ -19,6 +19,7 @@ void rule_done(struct lh_atrest_rule *r);
 bool scheme_is_local(enum lh_atrest_scheme s);
 bool scheme_is_kms(enum lh_atrest_scheme s);
 
+bool resource_is_wildcard(const char *resource);
 /* Does a resource of a rule, wildcards included, stand for this one? */
 bool resource_covers(const char *rule, const char *resource);
 

@@ -207,9 +207,12 @@ static int check_kms(struct reader *r, const struct lh_atrest_provider *p, const
         return rc;
     if (!p->endpoint || strncmp(p->endpoint, unix_scheme, strlen(unix_scheme)) != 0)
         return REFUSE(r, "KmsEndpoint", where, "endpoint is not unix:///PATH");
+    /* Taken for a host and forgotten: the socket that is tried is another. */
     if (p->endpoint[strlen(unix_scheme)] != '/')
-        return REFUSE(r, "KmsEndpoint", where,
-                      "endpoint has no absolute path: three slashes follow unix:");
+        return finding_add(
+            r->findings, "KmsEndpointHost", LH_ATREST_CRITICAL, ACCEPTED, where, r->err,
+            "endpoint has no absolute path: its first part is taken for a host; three "
+            "slashes follow unix:");
     return 0;
 }
 
@@ -268,18 +271,44 @@ static int read_provider(struct reader *r, struct lh_atrest_rule *rule, const lh
     return rc;
 }
 
+/* A form that can name something: resource, resource.group, "*.", "*.group", "*.*". */
 static bool is_resource(const char *s)
 {
-    size_t n = strlen(s);
+    const char *rest = strncmp(s, "*.", 2) == 0 ? s + 2 : s;
 
-    return n > 0 && n <= 253 && strcmp(s, "*") != 0 &&
-           strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789-.*") == n && s[0] != '.';
+    if (strcmp(s, "*.") == 0 || strcmp(s, "*.*") == 0)
+        return true;
+    return *rest && *rest != '.' && strlen(s) <= NAME_MAX_BYTES &&
+           strspn(rest, "abcdefghijklmnopqrstuvwxyz0123456789-.") == strlen(rest);
+}
+
+/* What an API server refuses to hear of (apiserver/pkg/apis/apiserver/validation), or NULL. */
+static const char *why_not(const char *s)
+{
+    static const char *const no_api[] = {"apiserveripinfo", "serviceipallocations",
+                                         "servicenodeportallocations"};
+    const char *dot = strchr(s, '.');
+
+    if (strcmp(s, "*") == 0)
+        return "is a bare star: *. is all of the core group, *.* is everything";
+    for (const char *c = s; *c; c++)
+        if (*c >= 'A' && *c <= 'Z')
+            return "has capital letters";
+    if (dot && strcmp(dot, ".extensions") == 0)
+        return "is of the group extensions, which is gone";
+    if (dot && strcmp(dot, ".events.k8s.io") == 0)
+        return "is stored as the core's: name events instead";
+    for (size_t i = 0; i < LH_ARRAY_LEN(no_api); i++)
+        if (strcmp(s, no_api[i]) == 0)
+            return "has no API, and cannot be encrypted by itself";
+    return NULL;
 }
 
 static int read_resource(struct reader *r, struct lh_atrest_rule *rule, const lh_json *v,
                          const char *where)
 {
     struct lh_str s;
+    const char *why;
     char *copy;
 
     if (!lh_json_str(v, &s) || memchr(s.p, '\0', s.n))
@@ -289,10 +318,14 @@ static int read_resource(struct reader *r, struct lh_atrest_rule *rule, const lh
         lh_free(copy);
         return lh_err_nomem(r->err);
     }
-    if (!is_resource(copy))
-        return REFUSE(r, "ResourceName", where,
-                      "is not a lower-case resource, resource.group, *., *.group or *.*");
-    return 0;
+    why = why_not(copy);
+    if (why)
+        return REFUSE(r, "ResourceName", where, "%s", why);
+    if (is_resource(copy))
+        return 0;
+    return finding_add(r->findings, "ResourceForm", LH_ATREST_MEDIUM, ACCEPTED, where, r->err,
+                       "names nothing that is stored: it is resource, resource.group, *., *.group "
+                       "or *.*");
 }
 
 static int read_lists(struct reader *r, struct lh_atrest_rule *rule, const lh_json *obj,
@@ -366,7 +399,7 @@ static void read_rotation(struct lh_str text, struct lh_atrest_rotation *out)
 static int read_document(struct reader *r, struct lh_atrest_config *c, const lh_json *doc,
                          const char *what)
 {
-    static const char *const known[] = {"apiVersion", "kind", "resources", "metadata", NULL};
+    static const char *const known[] = {"apiVersion", "kind", "resources", NULL};
     const char *version = lh_json_get_z(doc, "apiVersion"), *kind = lh_json_get_z(doc, "kind");
     const lh_json *rules = lh_json_get(doc, "resources");
     int rc;
