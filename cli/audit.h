@@ -87,6 +87,10 @@ enum audit_metric {
     AUDIT_METRIC_LATENCY,  /* b: upper bound; calls to the plugin within it */
     AUDIT_METRIC_LISTS,    /* LIST requests answered */
     AUDIT_METRIC_WARNING,  /* a: what leasehold-kms warns of; 1: it does */
+    AUDIT_METRIC_RELOADS,  /* a: "success" or "failure"; of the configuration, how many */
+    AUDIT_METRIC_RELOADED, /* a: the same; when the last one was, seconds */
+    AUDIT_METRIC_BAD_KEY,  /* a: provider; key ids of Status that were refused */
+    AUDIT_METRIC_STARTED,  /* when the process started, seconds */
     AUDIT_METRICS
 };
 struct audit_series {

@@ -11,6 +11,7 @@
 enum { MAX_SERIES = 2000, MAX_LABEL = 1024 };
 
 #define ENVELOPE "apiserver_envelope_encryption_"
+#define RELOAD   "apiserver_encryption_config_controller_"
 
 static const struct source {
     const char *name;
@@ -24,13 +25,18 @@ static const struct source {
      "key_id_hash", "transformation_type", "to_storage"},
     {"apiserver_storage_transformation_operations_total", AUDIT_METRIC_WRITES, "resource",
      "transformer_prefix", "transformation_type", "to_storage"},
-    {"apiserver_encryption_config_controller_last_config_info", AUDIT_METRIC_CONFIG, NULL, "hash",
-     NULL, NULL},
+    {RELOAD "last_config_info", AUDIT_METRIC_CONFIG, NULL, "hash", NULL, NULL},
     {ENVELOPE "dek_source_cache_size", AUDIT_METRIC_CACHE, "provider_name", NULL, NULL, NULL},
     {ENVELOPE "kms_operations_latency_seconds_bucket", AUDIT_METRIC_LATENCY, "method_name", "le",
      NULL, NULL},
     {"apiserver_request_total", AUDIT_METRIC_LISTS, NULL, NULL, "verb", "LIST"},
     {"leasehold_kms_warning", AUDIT_METRIC_WARNING, "warning", NULL, NULL, NULL},
+    {RELOAD "automatic_reloads_total", AUDIT_METRIC_RELOADS, "status", NULL, NULL, NULL},
+    {RELOAD "automatic_reload_last_timestamp_seconds", AUDIT_METRIC_RELOADED, "status", NULL, NULL,
+     NULL},
+    {ENVELOPE "invalid_key_id_from_status_total", AUDIT_METRIC_BAD_KEY, "provider_name", NULL, NULL,
+     NULL},
+    {"process_start_time_seconds", AUDIT_METRIC_STARTED, NULL, NULL, NULL, NULL},
 };
 
 struct line {
@@ -128,6 +134,12 @@ static const struct source *source_of(struct lh_str name)
     return NULL;
 }
 
+static bool is_time(enum audit_metric m)
+{
+    return m == AUDIT_METRIC_STATUS || m == AUDIT_METRIC_KEY_USED || m == AUDIT_METRIC_RELOADED ||
+           m == AUDIT_METRIC_STARTED;
+}
+
 static int keep(struct audit_server *s, enum audit_metric m, const char *a, const char *b,
                 double value, struct lh_err *err)
 {
@@ -138,9 +150,7 @@ static int keep(struct audit_server *s, enum audit_metric m, const char *a, cons
 
         /* LISTs and latencies are one sum over whatever else tells series apart. */
         if (had->metric == m && strcmp(had->a, a) == 0 && strcmp(had->b, b) == 0) {
-            had->value = m == AUDIT_METRIC_STATUS || m == AUDIT_METRIC_KEY_USED
-                             ? fmax(had->value, value)
-                             : had->value + value;
+            had->value = is_time(m) ? fmax(had->value, value) : had->value + value;
             return 0;
         }
     }

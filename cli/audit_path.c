@@ -50,6 +50,16 @@ static const struct {
     {"validatingadmissionpolicies", "validatingadmissionpolicies.admissionregistration.k8s.io"},
     {"validatingadmissionpolicybindings",
      "validatingadmissionpolicybindings.admissionregistration.k8s.io"},
+    {"mutatingadmissionpolicies", "mutatingadmissionpolicies.admissionregistration.k8s.io"},
+    {"mutatingadmissionpolicybindings",
+     "mutatingadmissionpolicybindings.admissionregistration.k8s.io"},
+    {"clustertrustbundles", "clustertrustbundles.certificates.k8s.io"},
+    {"podcertificaterequests", "podcertificaterequests.certificates.k8s.io"},
+    {"volumeattributesclasses", "volumeattributesclasses.storage.k8s.io"},
+    {"deviceclasses", "deviceclasses.resource.k8s.io"},
+    {"resourceclaims", "resourceclaims.resource.k8s.io"},
+    {"resourceclaimtemplates", "resourceclaimtemplates.resource.k8s.io"},
+    {"resourceslices", "resourceslices.resource.k8s.io"},
     {"storageversionmigrations", "storageversionmigrations.storagemigration.k8s.io"},
 };
 

@@ -40,14 +40,19 @@ static const struct lh_opt opts[] = {
     {"wait", 0, LH_OPT_DURATION, "DURATION", "0s",
      "rotate: how long to wait for all API servers to load the file.", false, AT(wait_ms)},
     {"rate", 0, LH_OPT_INT, "N", "100", "rewrite: objects a second at most.", false, AT(rate)},
+    {"method", 0, LH_OPT_STRING, "auto|migration|update", "auto",
+     "rewrite: by the cluster's StorageVersionMigration, by updates from here, or by updates where "
+     "the cluster does not migrate.",
+     false, AT(method)},
     {"after", 0, LH_OPT_STRING, "RESOURCE/NAMESPACE/NAME", NULL,
      "rewrite: go on behind this object, which an interrupted run has told.", false, AT(after)},
-    {"kubeconfig", 0, LH_OPT_STRING, "FILE", NULL, "How to reach the API server.", false,
-     AT(kubeconfig)},
-    {"context", 0, LH_OPT_STRING, "NAME", NULL, "Context of the kubeconfig.", false, AT(context)},
+    CLI_CLUSTER_OPTIONS(struct enc_options),
     {"servers", 0, LH_OPT_STRING, "URL[,URL]", NULL,
-     "Every API server by itself; left out, the kubeconfig's alone.", false, AT(servers)},
-    {"etcd", 0, LH_OPT_STRING, "URL[,URL]", NULL, "etcd, for proof from its own bytes.", false,
+     "Every API server by itself; left out, the kubeconfig's alone. status asks them where this or "
+     "a kubeconfig is given.",
+     false, AT(servers)},
+    {"etcd", 0, LH_OPT_STRING, "URL[,URL]", NULL,
+     "etcd, for proof from its own bytes; check: whether what is stored can be read.", false,
      AT(etcd)},
     {"cacert", 0, LH_OPT_STRING, "FILE", NULL, "CA of etcd.", false, AT(cacert)},
     {"cert", 0, LH_OPT_STRING, "FILE", NULL, "Client certificate for etcd.", false, AT(cert)},
@@ -130,6 +135,11 @@ static const char *wrong_options(struct enc_options *o)
         return "-o must be text or json";
     if (o->etcd && o->snapshot)
         return "--etcd and --snapshot exclude each other";
+    if (strcmp(o->method, "auto") != 0 && strcmp(o->method, "migration") != 0 &&
+        strcmp(o->method, "update") != 0)
+        return "--method must be auto, migration or update";
+    if (o->after && strcmp(o->method, "migration") == 0)
+        return "--after goes with updates, not with --method migration";
     if (o->rate < 1 || o->rate > 10000)
         return "--rate must be from 1 to 10000";
     o->json = strcmp(o->output, "json") == 0;

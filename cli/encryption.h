@@ -5,7 +5,9 @@
 /* leasehold encryption: one function a verb, and what several of them need. */
 #include <sys/stat.h>
 
+#include "audit.h"
 #include "cli.h"
+#include "cluster.h"
 #include "leasehold/atrest/config.h"
 #include "leasehold/codec/json.h"
 #include "leasehold/core/loop.h"
@@ -15,7 +17,7 @@
 struct enc_options {
     const char *file, *output, *fail_on;
     const char *provider, *resources, *name, *endpoint, *to, *drop;
-    const char *kubeconfig, *context, *servers, *after;
+    const char *kubeconfig, *context, *servers, *after, *method;
     const char *etcd, *cacert, *cert, *key, *snapshot, *etcd_prefix;
     int64_t rate, wait_ms, timeout_ms;
     bool fresh, help, json;
@@ -47,8 +49,8 @@ struct enc_file {
 };
 int enc_file_read(const char *path, struct enc_file *out, struct lh_err *err);
 void enc_file_done(struct enc_file *f);
-/* Replaces the file at once: mode 0600, owner as f->st has it. */
-int enc_file_write(const struct enc_file *f, struct lh_err *err);
+/* Replaces a file at once: mode 0600, its owner as it was. */
+int enc_file_put(const char *path, struct lh_str text, struct lh_err *err);
 
 /* encryption_api.c: an API server, one request at a time. */
 struct enc_api;
@@ -69,10 +71,48 @@ int enc_api_call(struct enc_api *a, const char *method, const char *path, const 
 /* Turns the loop for so long. */
 int enc_wait(struct lh_loop *loop, lh_ms ms, struct lh_err *err);
 
+/* encryption_servers.c: what each API server tells of itself. */
+struct enc_server {
+    char *url;     /* owned */
+    char *trouble; /* owned; why it was not heard; NULL: it was */
+    struct audit_server metrics;
+};
+struct enc_servers {
+    struct lh_vec all; /* struct enc_server */
+    int alive;         /* how many there are, by their leases; -1: not known */
+    char *uncounted;   /* owned; why not */
+};
+/* urls NULL: the kubeconfig's. A server that does not answer is no error. */
+int enc_servers_ask(struct lh_loop *loop, const struct lh_kube_config *cfg, const char *urls,
+                    struct enc_servers *out, struct lh_err *err);
+void enc_servers_done(struct enc_servers *s);
+
+/* encryption_phase.c: a rotation's steps, and who is at which. */
+enum enc_change { ENC_AS_IT_IS, ENC_PROMOTED, ENC_DEMOTED, ENC_REMOVED, ENC_UNADDED };
+/* text as this step of the rotation that it tells of would write it. LH_E_CONFLICT, LH_E_NOTFOUND:
+ * it is not the step's turn. */
+int enc_changed(struct lh_str text, enum enc_change what, struct lh_buf *out, struct lh_err *err);
+const char *enc_phase_name(const struct lh_atrest_config *c); /* "settled", "added", "promoted" */
+struct enc_phase {
+    const char *name;
+    char hashes[2][2 * 32 + 1];
+};
+struct enc_phases {
+    struct enc_phase all[3]; /* the file's own first, then its neighbours */
+    size_t n;
+};
+int enc_phases_of(const struct enc_file *f, struct enc_phases *out, struct lh_err *err);
+enum enc_loading { ENC_LOADED, ENC_OTHER, ENC_OLDER, ENC_UNKNOWN };
+/* *phase, static: a name of phases, "other" or "unknown". */
+enum enc_loading enc_server_phase(const struct enc_server *s, const struct enc_file *f,
+                                  const struct enc_phases *phases, const char **phase);
+
 /* encryption_loaded.c: whether every API server has loaded this file. *who (owned, may be NULL): a
  * line for each one that has not, or whose state is not known. */
 int enc_loaded(const struct enc_options *o, const struct enc_file *f, char **who,
                struct lh_err *err);
+int enc_loaded_by_all(struct lh_loop *loop, const struct lh_kube_config *cfg, const char *urls,
+                      lh_ms wait_ms, const struct enc_file *f, char **who, struct lh_err *err);
 
 /* encryption_scan.c: what etcd holds. */
 struct enc_count {
@@ -80,16 +120,22 @@ struct enc_count {
     struct lh_atrest_ref ref;
     char *key_id; /* "" */
     size_t count;
+    bool is_locked; /* the config has nothing for them that opens them */
+    char *example;  /* owned, a key of etcd; of locked ones */
 };
 struct enc_scan {
     const struct lh_atrest_config *config; /* borrowed; NULL: none */
     const struct lh_atrest_ref *need;      /* counts what needs it; NULL: none */
     size_t total, needed, unreadable;
+    size_t locked;         /* whole, but no provider that the config has for them opens them */
+    bool whole;            /* it saw what every cluster has */
     struct lh_vec counts;  /* struct enc_count */
-    struct lh_vec samples; /* char *: keys that need it, and unreadable ones, 20 at most */
+    struct lh_vec samples; /* char *: keys that need it, unreadable and locked ones, 20 at most */
     int64_t revision;
     bool live, failed;
 };
+/* What a terminal could take for more than text is put as '?'. */
+void enc_plain(char *text);
 int enc_scan_run(const struct enc_options *o, struct enc_scan *s, struct lh_err *err);
 void enc_scan_done(struct enc_scan *s);
 

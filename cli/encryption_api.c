@@ -11,6 +11,8 @@
 #include "leasehold/http/client.h"
 
 enum { ANSWER_MAX = 64 * 1024 * 1024, FIRST_PAUSE_MS = 250, TOKEN_MAX = 64 * 1024 };
+/* A hosted loop may have done what is waited for before it waits. */
+enum { TURN_MS = 20 };
 
 struct enc_api {
     struct lh_loop *loop;
@@ -137,7 +139,7 @@ int enc_wait(struct lh_loop *loop, lh_ms ms, struct lh_err *err)
         return rc;
     lh_timer_in(t, ms);
     while (!over)
-        lh_loop_turn(loop, -1);
+        lh_loop_turn(loop, TURN_MS);
     lh_timer_free(t);
     return 0;
 }
@@ -166,7 +168,7 @@ static int call_once(struct enc_api *a, const char *method, const char *path, co
         return lh_err_nomem(err);
     rc = lh_http_start(a->http, &req, on_answer, c, &op, err);
     while (rc == 0 && !c->done)
-        lh_loop_turn(a->loop, -1);
+        lh_loop_turn(a->loop, TURN_MS);
     return rc < 0 ? rc : c->rc;
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* init and check, and the file as the other verbs need it. */
+/* init, and the file as the other verbs need it. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include "encryption.h"
-#include "leasehold/codec/yaml.h"
 #include "leasehold/core/fs.h"
 #include "leasehold/core/mem.h"
 
@@ -50,118 +49,13 @@ int enc_file_read(const char *path, struct enc_file *out, struct lh_err *err)
     return 0;
 }
 
-int enc_file_write(const struct enc_file *f, struct lh_err *err)
+int enc_file_put(const char *path, struct lh_str text, struct lh_err *err)
 {
-    lh_auto_buf struct lh_buf b;
-    struct lh_str text;
-    int rc;
+    struct stat st;
 
-    lh_buf_init(&b, TEXT_MAX);
-    lh_atrest_config_write(&f->config, &b);
-    rc = lh_buf_check(&b, err);
-    if (rc < 0)
-        return rc;
-    text = lh_buf_peek(&b);
-    rc = lh_fs_replace_at(AT_FDCWD, f->path, 0600, text.p, text.n, err);
-    if (rc < 0)
-        return rc;
-    if (f->st.st_uid != geteuid() && chown(f->path, f->st.st_uid, f->st.st_gid) < 0)
-        return lh_err_os(err, errno, "give %s back to its owner", f->path);
-    return 0;
-}
-
-/* -- check */
-
-static void put_json(const struct enc_file *f, bool more, struct lh_buf *b)
-{
-    for (size_t i = 0; i < f->findings.n; i++) {
-        const struct lh_atrest_finding *d = lh_vec_at(&f->findings, i);
-
-        lh_buf_put_z(b, more || i ? ",\n  {\"file\": " : "\n  {\"file\": ");
-        lh_json_write_str(lh_str(f->path), b);
-        lh_buf_printf(b, ", \"line\": %d, \"id\": \"%s\", \"severity\": \"%s\", \"refused\": %s",
-                      lh_yaml_line_of((struct lh_str){f->text, f->n}, 0, d->where), d->id,
-                      lh_atrest_severity_name(d->severity), d->refused ? "true" : "false");
-        lh_buf_put_z(b, ", \"where\": ");
-        lh_json_write_str(lh_str(d->where), b);
-        lh_buf_put_z(b, ", \"detail\": ");
-        lh_json_write_str(lh_str(d->text), b);
-        lh_buf_put_c(b, '}');
-    }
-}
-
-static void put_text(const struct enc_file *f, struct lh_buf *b)
-{
-    for (size_t i = 0; i < f->findings.n; i++) {
-        const struct lh_atrest_finding *d = lh_vec_at(&f->findings, i);
-        int line = lh_yaml_line_of((struct lh_str){f->text, f->n}, 0, d->where);
-
-        lh_buf_printf(b, "%s:%d: %s %s: %s%s%s%s\n", f->path, line > 0 ? line : 1,
-                      lh_atrest_severity_name(d->severity), d->id, d->where, d->where[0] ? " " : "",
-                      d->text, d->refused ? " (the API server refuses the file)" : "");
-    }
-    if (f->findings.n == 0)
-        lh_buf_printf(b, "%s: nothing to say\n", f->path);
-}
-
-static bool threshold_of(const char *name, int *out)
-{
-    for (int s = LH_ATREST_LOW; s < LH_ATREST_SEVERITIES; s++)
-        if (strcmp(name, lh_atrest_severity_name((enum lh_atrest_severity)s)) == 0) {
-            *out = s;
-            return true;
-        }
-    return false;
-}
-
-static int check_files(const struct enc_options *o, const struct lh_vec *paths, struct lh_buf *b,
-                       int *worst, struct lh_err *err)
-{
-    bool more = false;
-
-    *worst = -1;
-    lh_buf_put_z(b, o->json ? "{\"findings\": [" : "");
-    for (size_t i = 0; i < paths->n; i++) {
-        struct enc_file f = {0};
-        int here, rc = enc_file_read(*(char **)lh_vec_at(paths, i), &f, err);
-
-        if (rc < 0)
-            return rc;
-        here = lh_atrest_findings_worst(&f.findings);
-        *worst = here > *worst ? here : *worst;
-        if (o->json)
-            put_json(&f, more, b);
-        else
-            put_text(&f, b);
-        more |= f.findings.n > 0;
-        enc_file_done(&f);
-    }
-    lh_buf_put_z(b, o->json ? "]}\n" : "");
-    return lh_buf_check(b, err);
-}
-
-int enc_check(const struct enc_options *o)
-{
-    lh_auto_buf struct lh_buf b;
-    struct lh_vec paths;
-    struct lh_err err = {0};
-    int worst = -1, threshold = 0, rc;
-
-    lh_buf_init(&b, TEXT_MAX);
-    if (!threshold_of(o->fail_on, &threshold)) {
-        lh_err_fill(&err, LH_E_INVALID, "--fail-on must be low, medium, high or critical");
-        return enc_fail(&err);
-    }
-    rc = enc_split(o->file, &paths, &err);
-    if (rc == 0) {
-        rc = check_files(o, &paths, &b, &worst, &err);
-        enc_list_done(&paths);
-    }
-    if (rc < 0)
-        return enc_fail(&err);
-    if (cli_print(&b) != CLI_OK)
-        return CLI_USAGE;
-    return worst >= threshold ? CLI_FAILED : CLI_OK;
+    if (stat(path, &st) < 0)
+        return lh_err_os(err, errno, "%s", path);
+    return lh_fs_replace_owned_at(AT_FDCWD, path, 0600, &st, text.p, text.n, err);
 }
 
 /* -- init */

@@ -11,9 +11,9 @@
 #include "encryption.h"
 #include "leasehold/core/mem.h"
 #include "leasehold/crypto/hash.h"
-#include "leasehold/http/client.h"
 
 #define SAID_MAX ((size_t)1 << 20)
+#define TEXT_MAX ((size_t)2 * LH_ATREST_CONFIG_MAX_BYTES)
 
 enum step { STEP_ADD, STEP_PROMOTE, STEP_REMOVE };
 static const char *const steps[] = {
@@ -25,34 +25,92 @@ static const char *const steps[] = {
 struct rotation {
     const struct enc_options *o;
     struct lh_vec paths;  /* char * */
+    struct lh_vec behind; /* const char *: of paths, one step behind the first */
     struct enc_file file; /* the first; all are equal */
     struct lh_atrest_ref from, to;
     enum step step;
     bool drop; /* one that is no part of a rotation */
 };
 
+/* Whether first is one step ahead of other: what a run leaves that ended between two files. */
+static bool is_ahead(const struct enc_file *first, const struct enc_file *other)
+{
+    static const struct {
+        bool of_first;
+        enum enc_change mine, theirs;
+    } ways[] = {
+        {true, ENC_UNADDED, ENC_AS_IT_IS},
+        {false, ENC_AS_IT_IS, ENC_PROMOTED},
+        {false, ENC_AS_IT_IS, ENC_REMOVED},
+    };
+    bool ahead = false;
+
+    for (size_t i = 0; !ahead && i < LH_ARRAY_LEN(ways); i++) {
+        lh_auto_buf struct lh_buf mine, theirs;
+
+        lh_buf_init(&mine, TEXT_MAX);
+        lh_buf_init(&theirs, TEXT_MAX);
+        ahead =
+            enc_changed((struct lh_str){first->text, first->n}, ways[i].mine, &mine, NULL) == 0 &&
+            enc_changed((struct lh_str){other->text, other->n}, ways[i].theirs, &theirs, NULL) ==
+                0 &&
+            lh_str_eq(lh_buf_peek(&mine), lh_buf_peek(&theirs));
+    }
+    return ahead;
+}
+
+/* Each file of a run that was interrupted gets what the first one has: the proofs of that step
+ * were there before the first was written. */
+static int read_other(struct rotation *r, const char *path, struct lh_err *err)
+{
+    struct enc_file other = {0};
+    int rc = enc_file_read(path, &other, err);
+
+    if (rc < 0)
+        return rc;
+    if (other.n != r->file.n || memcmp(other.text, r->file.text, other.n) != 0) {
+        if (is_ahead(&r->file, &other))
+            rc = lh_vec_push(&r->behind, &path) ? 0 : lh_err_nomem(err);
+        else
+            rc = lh_err_set(err, LH_E_CONFLICT, "%s and %s differ: make them equal first", path,
+                            r->file.path);
+    }
+    /* The youngest file is what a start has to be younger than. */
+    if (other.st.st_ctim.tv_sec >= r->file.st.st_ctim.tv_sec)
+        r->file.st.st_ctim = other.st.st_ctim;
+    enc_file_done(&other);
+    return rc;
+}
+
 static int read_files(struct rotation *r, struct lh_err *err)
 {
     int rc = enc_file_read(*(char **)lh_vec_at(&r->paths, 0), &r->file, err);
 
-    for (size_t i = 1; rc == 0 && i < r->paths.n; i++) {
-        const char *path = *(char **)lh_vec_at(&r->paths, i);
-        struct enc_file other = {0};
-
-        rc = enc_file_read(path, &other, err);
-        if (rc == 0 && (other.n != r->file.n || memcmp(other.text, r->file.text, other.n) != 0))
-            rc = lh_err_set(err, LH_E_CONFLICT, "%s and %s differ: make them equal first", path,
-                            r->file.path);
-        /* The youngest file is what a start has to be younger than. */
-        if (rc == 0 && other.st.st_ctim.tv_sec >= r->file.st.st_ctim.tv_sec)
-            r->file.st.st_ctim = other.st.st_ctim;
-        enc_file_done(&other);
-    }
+    for (size_t i = 1; rc == 0 && i < r->paths.n; i++)
+        rc = read_other(r, *(char **)lh_vec_at(&r->paths, i), err);
     if (rc == 0 && lh_atrest_findings_refused(&r->file.findings))
         rc = lh_err_set(err, LH_E_INVALID,
                         "%s: an API server refuses it; see `leasehold "
                         "encryption check`",
                         r->file.path);
+    return rc;
+}
+
+static int catch_up(struct rotation *r, struct lh_buf *said, struct lh_err *err)
+{
+    int rc = 0;
+
+    for (size_t i = 0; rc == 0 && i < r->behind.n; i++) {
+        const char *path = *(const char **)lh_vec_at(&r->behind, i);
+
+        rc = enc_file_put(path, (struct lh_str){r->file.text, r->file.n}, err);
+        if (rc == 0 && !r->o->json)
+            lh_buf_printf(said, "%s is now what %s is: an earlier run had been interrupted.\n",
+                          path, r->file.path);
+    }
+    if (rc == 0 && r->o->json)
+        lh_buf_printf(said, "{\"step\": \"completed\", \"taken\": true, \"files\": %zu}\n",
+                      r->behind.n);
     return rc;
 }
 
@@ -159,19 +217,14 @@ static int change(struct rotation *r, struct lh_err *err)
 }
 
 /* What we would write has to be what an API server starts with. */
-static int is_accepted(const struct rotation *r, struct lh_err *err)
+static int is_accepted(struct lh_str text, struct lh_err *err)
 {
-    lh_auto_buf struct lh_buf b;
     struct lh_atrest_config c;
     struct lh_vec findings;
     int rc;
 
-    lh_buf_init(&b, (size_t)2 * LH_ATREST_CONFIG_MAX_BYTES);
     lh_vec_init(&findings, sizeof(struct lh_atrest_finding));
-    lh_atrest_config_write(&r->file.config, &b);
-    rc = lh_buf_check(&b, err);
-    if (rc == 0)
-        rc = lh_atrest_config_read(lh_buf_peek(&b), "the changed file", &c, &findings, err);
+    rc = lh_atrest_config_read(text, "the changed file", &c, &findings, err);
     if (rc == 0) {
         rc = lh_atrest_config_lint(&c, NULL, &findings, err);
         lh_atrest_config_done(&c);
@@ -183,16 +236,19 @@ static int is_accepted(const struct rotation *r, struct lh_err *err)
     return rc;
 }
 
+/* The first one first: after a crash in between the next run tells from it where the others go. */
 static int write_files(struct rotation *r, struct lh_err *err)
 {
-    const char *first = r->file.path;
-    int rc = is_accepted(r, err);
+    lh_auto_buf struct lh_buf b;
+    int rc;
 
-    for (size_t i = 0; rc == 0 && i < r->paths.n; i++) {
-        r->file.path = *(char **)lh_vec_at(&r->paths, i);
-        rc = enc_file_write(&r->file, err);
-    }
-    r->file.path = first;
+    lh_buf_init(&b, TEXT_MAX);
+    lh_atrest_config_write(&r->file.config, &b);
+    rc = lh_buf_check(&b, err);
+    if (rc == 0)
+        rc = is_accepted(lh_buf_peek(&b), err);
+    for (size_t i = 0; rc == 0 && i < r->paths.n; i++)
+        rc = enc_file_put(*(char **)lh_vec_at(&r->paths, i), lh_buf_peek(&b), err);
     return rc;
 }
 
@@ -260,8 +316,8 @@ static int prove_unneeded(const struct rotation *r, char **why, struct lh_err *e
     }
     lh_buf_init(&b, (size_t)256 * 1024);
     rc = enc_scan_run(r->o, &s, err);
-    if (rc == 0 && s.total == 0)
-        lh_buf_printf(&b, "etcd holds nothing below %s: is --etcd-prefix right?\n",
+    if (rc == 0 && !s.whole)
+        lh_buf_printf(&b, "etcd holds no namespaces below %s: is --etcd-prefix right?\n",
                       r->o->etcd_prefix);
     else if (rc == 0 && s.needed + s.unreadable > 0) {
         lh_buf_printf(&b, "%zu stored objects need it, %zu cannot be told:\n", s.needed,
@@ -293,6 +349,10 @@ static int step(struct rotation *r, struct lh_buf *said, bool *taken, struct lh_
     lh_auto_free char *why = NULL;
     int rc = read_files(r, err);
 
+    if (rc == 0 && r->behind.n > 0) {
+        *taken = true;
+        return catch_up(r, said, err);
+    }
     if (rc == 0)
         rc = plan(r, err);
     if (rc == 0)
@@ -316,14 +376,14 @@ int enc_rotate(const struct enc_options *o)
     int rc = lh_crypto_init(&err);
 
     lh_buf_init(&said, SAID_MAX);
-    if (rc == 0)
-        rc = lh_http_global_init(&err);
+    lh_vec_init(&r.behind, sizeof(char *));
     if (rc == 0)
         rc = enc_split(o->file, &r.paths, &err);
     if (rc < 0)
         return enc_fail(&err);
     rc = step(&r, &said, &taken, &err);
     enc_file_done(&r.file);
+    lh_vec_done(&r.behind);
     enc_list_done(&r.paths);
     if (rc < 0)
         return enc_fail(&err);

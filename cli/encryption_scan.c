@@ -19,38 +19,94 @@ struct scan {
     struct lh_etcd_scanned result;
 };
 
-/* "secrets" of /registry/secrets/ns/name, "things.example.org" of /registry/example.org/things/x:
- * only groups have a dot in the first segment. */
+/* "secrets" of /registry/secrets/ns/name. What is no object's key goes by its first segment. */
 static char *resource_of(struct lh_str key, struct lh_str prefix)
 {
-    struct lh_str first, second, rest;
+    struct audit_path path;
+    struct lh_str first, rest;
 
+    if (audit_path_parse(key, prefix, &path))
+        return lh_strdup(path.resource);
     rest = (struct lh_str){key.p + prefix.n, key.n - prefix.n};
     while (lh_str_starts(rest, LH_STR("/")))
         rest = (struct lh_str){rest.p + 1, rest.n - 1};
     lh_str_cut(rest, '/', &first, &rest);
-    if (!first.n || !memchr(first.p, '.', first.n))
-        return lh_str_dup(first);
-    lh_str_cut(rest, '/', &second, &rest);
-    return lh_asprintf("%.*s.%.*s", (int)second.n, second.p, (int)first.n, first.p);
+    return lh_str_dup(first);
 }
 
-/* Does a rule name the resource whose key this is? Built-in groups are not in the key, so that a
- * name without its group counts, and a wildcard stands for all: rather too much than too little. */
-static bool is_covered(const struct lh_atrest_config *c, const char *resource)
+/* Keys of built-in kinds do not tell their group: of one that is not known here it may be any. */
+static bool is_known(const char *resource)
 {
-    for (size_t i = 0; c && i < c->rules.n; i++) {
-        const struct lh_atrest_rule *r = lh_vec_at(&c->rules, i);
+    static const char *const core[] = {"configmaps",     "endpoints",
+                                       "events",         "limitranges",
+                                       "namespaces",     "nodes",
+                                       "pods",           "persistentvolumeclaims",
+                                       "podtemplates",   "persistentvolumes",
+                                       "secrets",        "replicationcontrollers",
+                                       "resourcequotas", "serviceaccounts",
+                                       "services"};
 
-        for (size_t k = 0; k < r->resources.n; k++) {
-            const char *name = *(char **)lh_vec_at(&r->resources, k);
+    for (size_t i = 0; i < LH_ARRAY_LEN(core); i++)
+        if (strcmp(resource, core[i]) == 0)
+            return true;
+    return strchr(resource, '.') != NULL;
+}
 
-            if (name[0] == '*' || strcmp(name, resource) == 0 ||
-                (strncmp(name, resource, strlen(resource)) == 0 && name[strlen(resource)] == '.'))
-                return true;
-        }
+static bool may_cover(const struct lh_atrest_rule *r, const char *resource)
+{
+    size_t n = strlen(resource);
+
+    for (size_t k = 0; k < r->resources.n; k++) {
+        const char *name = *(char **)lh_vec_at(&r->resources, k);
+
+        if (name[0] == '*' || (strncmp(name, resource, n) == 0 && (!name[n] || name[n] == '.')))
+            return true;
     }
     return false;
+}
+
+/* Whether a provider that the rule has opens the value. */
+static bool has_key(const struct lh_atrest_rule *r, const struct lh_atrest_value *v)
+{
+    struct lh_atrest_ref ref = {.scheme = v->scheme};
+
+    if (v->name.n >= sizeof(ref.name))
+        return false;
+    memcpy(ref.name, v->name.p ? v->name.p : "", v->name.n);
+    return lh_atrest_rule_has(r, &ref);
+}
+
+/* What the configuration has to do with a value. */
+struct match {
+    bool covered; /* a rule is, or may be, about its resource */
+    bool opened;  /* and has what opens it */
+};
+
+static struct match match(const struct lh_atrest_config *c, const char *resource,
+                          const struct lh_atrest_value *v)
+{
+    bool plain = v->scheme == LH_ATREST_IDENTITY || v->scheme == LH_ATREST_FOREIGN;
+    const struct lh_atrest_rule *only = NULL;
+    struct match m = {false, false};
+
+    if (!c)
+        return (struct match){false, true};
+    only = lh_atrest_config_rule(c, resource);
+    if (only || is_known(resource)) {
+        m.covered = only != NULL;
+        m.opened = only ? has_key(only, v) : plain;
+        return m;
+    }
+    for (size_t i = 0; i < c->rules.n; i++) {
+        const struct lh_atrest_rule *r = lh_vec_at(&c->rules, i);
+
+        if (!may_cover(r, resource))
+            continue;
+        m.covered = true;
+        m.opened |= has_key(r, v);
+    }
+    m.opened |= plain;
+    return m;
 }
 
 static bool is_same(const struct enc_count *c, const char *resource,
@@ -60,9 +116,10 @@ static bool is_same(const struct enc_count *c, const char *resource,
            lh_str_eqz(v->name, c->ref.name) && lh_str_eqz(v->key_id, c->key_id);
 }
 
-static int count(struct scan *s, const char *resource, const struct lh_atrest_value *v)
+static int count(struct scan *s, const char *resource, const struct lh_atrest_value *v,
+                 struct lh_str key, bool locked)
 {
-    struct enc_count c = {.count = 1, .ref = {.scheme = v->scheme}};
+    struct enc_count c = {.count = 1, .ref = {.scheme = v->scheme}, .is_locked = locked};
     struct lh_vec *counts = &s->out->counts;
 
     for (size_t i = 0; i < counts->n; i++) {
@@ -78,12 +135,21 @@ static int count(struct scan *s, const char *resource, const struct lh_atrest_va
     c.resource = lh_strdup(resource);
     c.key_id = lh_str_dup(v->key_id);
     snprintf(c.ref.name, sizeof(c.ref.name), "%.*s", (int)v->name.n, v->name.p ? v->name.p : "");
-    if (!c.resource || !c.key_id || !lh_vec_push(counts, &c)) {
+    c.example = locked ? lh_str_dup(key) : NULL;
+    if (!c.resource || !c.key_id || (locked && !c.example) || !lh_vec_push(counts, &c)) {
         lh_free(c.resource);
         lh_free(c.key_id);
+        lh_free(c.example);
         return lh_err_nomem(&s->err);
     }
     return 0;
+}
+
+void enc_plain(char *text)
+{
+    for (; *text; text++)
+        if (*text < ' ' || *text > '~')
+            *text = '?';
 }
 
 static int sample(struct scan *s, struct lh_str key)
@@ -97,6 +163,7 @@ static int sample(struct scan *s, struct lh_str key)
         lh_free(copy);
         return lh_err_nomem(&s->err);
     }
+    enc_plain(copy);
     return 0;
 }
 
@@ -109,34 +176,42 @@ static bool is_needed(const struct scan *s, const struct lh_atrest_value *v, boo
     return need->scheme != LH_ATREST_IDENTITY || covered;
 }
 
+static int take(struct scan *s, const struct lh_etcd_entry *e, const char *resource)
+{
+    struct enc_scan *out = s->out;
+    struct lh_atrest_value v;
+    bool unreadable, needed, locked;
+    struct match m;
+    int rc = 0;
+
+    lh_atrest_value_read_all(e->value, &v);
+    m = match(out->config, resource, &v);
+    unreadable = e->unread || v.scheme == LH_ATREST_UNKNOWN ||
+                 (v.scheme != LH_ATREST_FOREIGN && v.form != LH_ATREST_WHOLE) ||
+                 (v.scheme == LH_ATREST_FOREIGN && m.covered);
+    needed = is_needed(s, &v, m.covered);
+    locked = !unreadable && !m.opened;
+    out->unreadable += unreadable;
+    out->needed += needed;
+    out->locked += locked;
+    out->whole |= strcmp(resource, "namespaces") == 0;
+    if (unreadable || needed || locked)
+        rc = sample(s, e->key);
+    if (rc == 0 && (m.covered || lh_atrest_scheme_protection(v.scheme) != LH_ATREST_NONE))
+        rc = count(s, resource, &v, e->key, locked);
+    return rc;
+}
+
 static void on_entry(void *arg, const struct lh_etcd_entry *e)
 {
     struct scan *s = arg;
-    struct lh_atrest_value v;
     lh_auto_free char *resource = NULL;
-    bool covered, unreadable;
 
     if (s->rc < 0)
         return;
     s->out->total++;
     resource = resource_of(e->key, s->prefix);
-    if (!resource) {
-        s->rc = lh_err_nomem(&s->err);
-        return;
-    }
-    lh_atrest_value_read_all(e->value, &v);
-    covered = is_covered(s->out->config, resource);
-    unreadable = e->unread || v.scheme == LH_ATREST_UNKNOWN ||
-                 (v.scheme != LH_ATREST_FOREIGN && v.form != LH_ATREST_WHOLE) ||
-                 (v.scheme == LH_ATREST_FOREIGN && covered);
-    if (unreadable)
-        s->out->unreadable++;
-    if (is_needed(s, &v, covered))
-        s->out->needed++;
-    if (unreadable || is_needed(s, &v, covered))
-        s->rc = sample(s, e->key);
-    if (s->rc == 0 && (covered || lh_atrest_scheme_protection(v.scheme) != LH_ATREST_NONE))
-        s->rc = count(s, resource, &v);
+    s->rc = resource ? take(s, e, resource) : lh_err_nomem(&s->err);
 }
 
 static void clear(struct enc_scan *s)
@@ -146,12 +221,14 @@ static void clear(struct enc_scan *s)
 
         lh_free(c->resource);
         lh_free(c->key_id);
+        lh_free(c->example);
     }
     for (size_t i = 0; i < s->samples.n; i++)
         lh_free(*(char **)lh_vec_at(&s->samples, i));
     lh_vec_clear(&s->counts);
     lh_vec_clear(&s->samples);
-    s->total = s->needed = s->unreadable = 0;
+    s->total = s->needed = s->unreadable = s->locked = 0;
+    s->whole = false;
 }
 
 void enc_scan_done(struct enc_scan *s)

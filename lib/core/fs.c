@@ -228,8 +228,27 @@ static int open_temp(int dirfd, const char *temp, int *out, struct lh_err *err)
     return 0;
 }
 
+static int set_owner(int fd, const struct stat *owner, const char *temp, struct lh_err *err)
+{
+    struct stat st;
+
+    if (fstat(fd, &st) < 0)
+        return lh_err_os(err, errno, "look at %s", temp);
+    if (st.st_uid == owner->st_uid && st.st_gid == owner->st_gid)
+        return 0;
+    return lh_fs->fchown(fd, owner->st_uid, owner->st_gid) < 0
+               ? lh_err_os(err, errno, "set the owner of %s", temp)
+               : 0;
+}
+
 int lh_fs_replace_at(int dirfd, const char *name, mode_t mode, const void *p, size_t n,
                      struct lh_err *err)
+{
+    return lh_fs_replace_owned_at(dirfd, name, mode, NULL, p, n, err);
+}
+
+int lh_fs_replace_owned_at(int dirfd, const char *name, mode_t mode, const struct stat *owner,
+                           const void *p, size_t n, struct lh_err *err)
 {
     const char *slash = strrchr(name, '/'), *base = slash ? slash + 1 : name;
     lh_auto_free char *temp = lh_asprintf("%.*s.%s.new", (int)(base - name), name, base);
@@ -244,6 +263,8 @@ int lh_fs_replace_at(int dirfd, const char *name, mode_t mode, const void *p, si
     /* Mode before content, and not by open: the umask would take its part. */
     if (lh_fs->fchmod(fd, mode) < 0)
         rc = lh_err_os(err, errno, "set the mode of %s", temp);
+    if (rc == 0 && owner)
+        rc = set_owner(fd, owner, temp, err);
     if (rc == 0)
         rc = lh_fs_write_all(fd, p, n, temp, err);
     if (rc == 0 && lh_fs->fsync(fd) < 0)

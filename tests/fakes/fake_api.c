@@ -38,6 +38,7 @@ int fake_api_new(struct lh_loop *loop, struct fake_api **out, struct lh_err *err
     lh_vec_init(&f->requests, sizeof(char *));
     lh_vec_init(&f->stalled, sizeof(struct lh_call *));
     lh_vec_init(&f->held, sizeof(struct held));
+    lh_vec_init(&f->pages, sizeof(struct page));
     rc = lh_x509_new_ca("fake API server", 1, &f->ca, err);
     if (rc == 0)
         rc = lh_x509_new_leaf(&f->ca, names, 1, &f->leaf, err);
@@ -76,6 +77,11 @@ void fake_api_free(struct fake_api *f)
     for (size_t i = 0; i < f->past.n; i++)
         object_done(&((struct past *)lh_vec_at(&f->past, i))->o);
     fake_api_forget_requests(f);
+    for (size_t i = 0; i < f->pages.n; i++) {
+        lh_free(((struct page *)lh_vec_at(&f->pages, i))->path);
+        lh_free(((struct page *)lh_vec_at(&f->pages, i))->body);
+    }
+    lh_vec_done(&f->pages);
     lh_vec_done(&f->objects);
     lh_vec_done(&f->past);
     lh_vec_done(&f->watches);
@@ -471,4 +477,22 @@ const char *fake_api_last_accept(const struct fake_api *f)
 struct lh_str fake_api_last_body(const struct fake_api *f)
 {
     return lh_buf_peek(&f->last_body);
+}
+
+void fake_api_page(struct fake_api *f, const char *path, int status, const char *body)
+{
+    struct page p = {
+        .path = need(lh_strdup(path)), .body = need(lh_strdup(body)), .status = status};
+
+    for (size_t i = 0; i < f->pages.n; i++) {
+        struct page *had = lh_vec_at(&f->pages, i);
+
+        if (strcmp(had->path, path) != 0)
+            continue;
+        lh_free(had->path);
+        lh_free(had->body);
+        *had = p;
+        return;
+    }
+    need(lh_vec_push(&f->pages, &p));
 }

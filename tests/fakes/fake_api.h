@@ -65,6 +65,8 @@ void fake_api_initial_end(struct fake_api *f, bool sent); /* false: initial even
 void fake_api_expire_pages(struct fake_api *f);           /* every continue token is 410 */
 void fake_api_lag(struct fake_api *f, bool lags);         /* 504 ResourceVersionTooLarge */
 void fake_api_deny(struct fake_api *f, const char *collection); /* 403 */
+/* GET of exactly this path, that is no object's: discovery, metrics. Replaces what was there. */
+void fake_api_page(struct fake_api *f, const char *path, int status, const char *body);
 
 /* The next answers to what fits: method and a prefix of path with query. status 0: dropped. */
 struct fake_api_fault {

@@ -37,6 +37,12 @@ struct held {
     char *body;
 };
 
+/* What is answered as it is. */
+struct page {
+    char *path, *body;
+    int status;
+};
+
 struct watch {
     struct lh_call *call;
     char *collection, *namespace_, *name, *label;
@@ -53,6 +59,7 @@ struct fake_api {
     struct lh_vec objects, past, watches, requests; /* struct object, past, watch, char * */
     struct lh_vec stalled;                          /* struct lh_call * */
     struct lh_vec held;                             /* struct held */
+    struct lh_vec pages;                            /* struct page */
     int64_t rv, oldest, uids;
     unsigned interfere;
     bool no_watch_list, no_initial_end, pages_expire, lags;

@@ -289,6 +289,21 @@ static bool faulted(struct fake_api *f, const struct lh_request *req, struct ask
     return true;
 }
 
+static bool paged(struct fake_api *f, struct ask *a)
+{
+    if (strcmp(a->req->method, "GET") != 0)
+        return false;
+    for (size_t i = 0; i < f->pages.n; i++) {
+        const struct page *p = lh_vec_at(&f->pages, i);
+
+        if (!lh_str_eqz(a->req->path, p->path))
+            continue;
+        lh_call_answer(a->call, p->status, "text/plain", lh_str(p->body));
+        return true;
+    }
+    return false;
+}
+
 void fake_api_handle(void *arg, const struct lh_request *req, struct lh_call *call)
 {
     struct lh_str auth = lh_call_header(call, "authorization"),
@@ -304,6 +319,8 @@ void fake_api_handle(void *arg, const struct lh_request *req, struct lh_call *ca
         fake_api_answer_status(&a, 401, "Unauthorized", "Unauthorized", "");
         return;
     }
+    if (paged(f, &a))
+        return;
     if (!take_apart(&a)) {
         fake_api_answer_status(&a, 404, "NotFound", "no such path", "");
         return;

@@ -206,8 +206,14 @@ void fake_api_create(struct fake_api *f, struct ask *a, lh_json *v, const char *
     struct object *o;
     lh_json *meta = lh_json_mut(lh_json_get(v, "metadata"));
     const char *name = lh_json_get_z(meta, "name"), *bad;
-    char now[32];
+    const char *start = lh_json_get_z(meta, "generateName");
+    char now[32], made[256];
 
+    if (!name && start) {
+        snprintf(made, sizeof(made), "%s%lld", start, (long long)f->uids + 1);
+        lh_json_set(meta, "name", lh_json_new_z(made));
+        name = lh_json_get_z(meta, "name");
+    }
     if (!name) {
         invalid(a, "metadata.name");
         return;

@@ -53,5 +53,8 @@ int lh_fs_write_all(int fd, const void *p, size_t n, const char *what, struct lh
 /* name appears whole or not at all: temp file beside it, mode before content, rename. */
 int lh_fs_replace_at(int dirfd, const char *name, mode_t mode, const void *p, size_t n,
                      struct lh_err *err);
+/* The same; owner: whose user and group it gets, before its content and its name. NULL: ours. */
+int lh_fs_replace_owned_at(int dirfd, const char *name, mode_t mode, const struct stat *owner,
+                           const void *p, size_t n, struct lh_err *err);
 
 #endif

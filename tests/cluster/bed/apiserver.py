@@ -57,15 +57,29 @@ def rule(resources, verbs, groups=None, names=None):
 class ApiServer:
     """Ends with this process at the latest. Administrators are in system:masters; everybody else meets RBAC."""
 
-    def __init__(self, folder=None, *, crds=True, controllers=(), audit=False, flags=(), pin=None, beside=None, etcd_tls=False):
+    def __init__(
+        self,
+        folder=None,
+        *,
+        crds=True,
+        controllers=(),
+        controller_flags=(),
+        audit=False,
+        flags=(),
+        pin=None,
+        beside=None,
+        etcd_tls=False,
+    ):
         """controllers: of kube-controller-manager, see CONTROLLERS. audit: requests() counts those of ServiceAccounts.
-        flags: more for kube-apiserver. pin: list of cores for all of it. beside: a started one whose etcd this one shares
-        and does not end. etcd_tls: etcd asks for certificates, etcd_identity has some."""
+        flags: more for kube-apiserver; controller_flags: for kube-controller-manager. pin: list of cores for all of
+        it. beside: a started one whose etcd this one shares and does not end. etcd_tls: etcd asks for certificates,
+        etcd_identity has some."""
         self.work = Work(folder)
         self.folder = self.work.path
         self._kube = tool("kube")
         self._pin = ["taskset", "-c", ",".join(str(c) for c in pin)] if pin else []
         self._controllers, self._flags, self._crds = controllers, flags, crds
+        self._controller_flags = controller_flags
         self._audit = self.folder / "audit.log" if audit else None
         self._beside = beside
         self._etcd_tls = beside._etcd_tls if beside else etcd_tls
@@ -425,6 +439,7 @@ class ApiServer:
                 *("--leader-elect=false", "--controllers", ",".join(self._controllers), "--bind-address", "127.0.0.1"),
                 *("--secure-port", free_ports(1)[0], "--cert-dir", self.folder / "cm"),
                 *("--service-account-private-key-file", self.folder / "sa.key", "--root-ca-file", self.ca),
+                *self._controller_flags,
             ],
         )
 
