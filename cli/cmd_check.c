@@ -6,9 +6,8 @@
 
 #include "check.h"
 #include "cli.h"
+#include "cluster.h"
 #include "leasehold/core/mem.h"
-#include "leasehold/crypto/hash.h"
-#include "leasehold/http/client.h"
 
 struct options {
     const char *namespace_, *account, *path, *role, *cluster, *kubeconfig, *context;
@@ -30,9 +29,7 @@ static const struct lh_opt opts[] = {
      AT(role)},
     {"cluster", 0, LH_OPT_STRING, "NAME", NULL, "What {cluster} in the store stands for.", false,
      AT(cluster)},
-    {"kubeconfig", 0, LH_OPT_STRING, "FILE", NULL, "How to reach the cluster.", false,
-     AT(kubeconfig)},
-    {"context", 0, LH_OPT_STRING, "NAME", NULL, "Context of the kubeconfig.", false, AT(context)},
+    CLI_CLUSTER_OPTIONS(struct options),
     {"timeout", 0, LH_OPT_DURATION, "DURATION", "15s", "How long one step may take.", false,
      AT(timeout_ms)},
     {"help", 'h', LH_OPT_BOOL, NULL, NULL, "Print this help and exit.", false, AT(help)},
@@ -73,23 +70,13 @@ static int check(const struct options *o, const char *store, struct lh_loop *loo
 
 static int with_cluster(const struct options *o, const char *store)
 {
-    struct lh_kube_config kube = {0};
-    struct lh_loop *loop = NULL;
+    struct cli_cluster c;
     struct lh_err err = {0};
-    int rc, status;
+    int rc = cli_cluster_open(o->kubeconfig, o->context, &c, &err), status;
 
-    rc = lh_crypto_init(&err);
-    if (rc == 0)
-        rc = lh_http_global_init(&err);
-    if (rc == 0)
-        rc = lh_loop_new(&loop, &err);
-    if (rc == 0)
-        rc = lh_kube_config_load(o->kubeconfig, o->context, &kube, &err);
-    status =
-        rc < 0 ? cli_fail(&cmd_check_option_set, CLI_FAILED, &err) : check(o, store, loop, &kube);
-    lh_kube_config_done(&kube);
-    if (loop)
-        lh_loop_free(loop);
+    status = rc < 0 ? cli_fail(&cmd_check_option_set, CLI_FAILED, &err)
+                    : check(o, store, c.loop, &c.cfg);
+    cli_cluster_close(&c);
     return status;
 }
 

@@ -6,10 +6,9 @@
 #include <string.h>
 
 #include "cli.h"
+#include "cluster.h"
 #include "drain.h"
 #include "leasehold/core/mem.h"
-#include "leasehold/crypto/hash.h"
-#include "leasehold/http/client.h"
 
 #define OUT_MAX ((size_t)16 * 1024 * 1024)
 
@@ -33,9 +32,7 @@ static const struct lh_opt opts[] = {
      "Where the cluster controller is.", false, AT(operator_namespace)},
     {"lease", 0, LH_OPT_STRING, "NAME", "leasehold-controller",
      "The controller's Lease: the release's name and -controller.", false, AT(lease)},
-    {"kubeconfig", 0, LH_OPT_STRING, "FILE", NULL, "How to reach the cluster.", false,
-     AT(kubeconfig)},
-    {"context", 0, LH_OPT_STRING, "NAME", NULL, "Context of the kubeconfig.", false, AT(context)},
+    CLI_CLUSTER_OPTIONS(struct options),
     {"timeout", 0, LH_OPT_DURATION, "DURATION", "5m",
      "How long to wait; the controller goes on after it.", false, AT(timeout_ms)},
     {"help", 'h', LH_OPT_BOOL, NULL, NULL, "Print this help and exit.", false, AT(help)},
@@ -83,29 +80,21 @@ static int run(const struct drain_options *o, bool json)
 
 static int with_cluster(const struct options *o, enum lh_drain copies)
 {
-    struct lh_kube_config cfg = {0};
     struct drain_options d = {.namespace_ = o->operator_namespace,
                               .lease = o->lease,
                               .copies = copies,
                               .timeout_ms = o->timeout_ms,
                               .progress = on_progress};
+    struct cli_cluster c;
     struct lh_err err = {0};
-    int rc, status;
+    int rc = cli_cluster_open(o->kubeconfig, o->context, &c, &err), status;
 
-    rc = lh_crypto_init(&err);
     if (rc == 0)
-        rc = lh_http_global_init(&err);
-    if (rc == 0)
-        rc = lh_loop_new(&d.loop, &err);
-    if (rc == 0)
-        rc = lh_kube_config_load(o->kubeconfig, o->context, &cfg, &err);
-    if (rc == 0)
-        rc = lh_kube_new(d.loop, &cfg, "leasehold/" LH_VERSION, &d.kube, &err);
+        rc = cli_cluster_client(&c, &err);
+    d.loop = c.loop;
+    d.kube = c.kube;
     status = rc < 0 ? cli_fail(&cmd_drain_option_set, CLI_FAILED, &err) : run(&d, o->format);
-    lh_kube_free(d.kube);
-    lh_kube_config_done(&cfg);
-    if (d.loop)
-        lh_loop_free(d.loop);
+    cli_cluster_close(&c);
     return status;
 }
 

@@ -6,9 +6,8 @@
 #include <string.h>
 
 #include "cli.h"
+#include "cluster.h"
 #include "leasehold/core/mem.h"
-#include "leasehold/crypto/hash.h"
-#include "leasehold/http/client.h"
 #include "status.h"
 
 #define OUT_MAX ((size_t)256 * 1024 * 1024)
@@ -35,9 +34,7 @@ static const struct lh_opt opts[] = {
      AT(watch)},
     {"operator-namespace", 0, LH_OPT_STRING, "NAME", "leasehold-system",
      "Where the node drivers are, for --live.", false, AT(operator_namespace)},
-    {"kubeconfig", 0, LH_OPT_STRING, "FILE", NULL, "How to reach the cluster.", false,
-     AT(kubeconfig)},
-    {"context", 0, LH_OPT_STRING, "NAME", NULL, "Context of the kubeconfig.", false, AT(context)},
+    CLI_CLUSTER_OPTIONS(struct options),
     {"timeout", 0, LH_OPT_DURATION, "DURATION", "15s", "How long an answer may take.", false,
      AT(timeout_ms)},
     {"help", 'h', LH_OPT_BOOL, NULL, NULL, "Print this help and exit.", false, AT(help)},
@@ -119,27 +116,15 @@ static int run(const struct options *o, enum status_format format, struct lh_loo
 
 static int with_cluster(const struct options *o, enum status_format format)
 {
-    struct lh_kube_config cfg = {0};
-    struct lh_kube *kube = NULL;
-    struct lh_loop *loop = NULL;
+    struct cli_cluster c;
     struct lh_err err = {0};
-    int rc, status;
+    int rc = cli_cluster_open(o->kubeconfig, o->context, &c, &err), status;
 
-    rc = lh_crypto_init(&err);
     if (rc == 0)
-        rc = lh_http_global_init(&err);
-    if (rc == 0)
-        rc = lh_loop_new(&loop, &err);
-    if (rc == 0)
-        rc = lh_kube_config_load(o->kubeconfig, o->context, &cfg, &err);
-    if (rc == 0)
-        rc = lh_kube_new(loop, &cfg, "leasehold/" LH_VERSION, &kube, &err);
-    status =
-        rc < 0 ? cli_fail(&cmd_status_option_set, CLI_FAILED, &err) : run(o, format, loop, kube);
-    lh_kube_free(kube);
-    lh_kube_config_done(&cfg);
-    if (loop)
-        lh_loop_free(loop);
+        rc = cli_cluster_client(&c, &err);
+    status = rc < 0 ? cli_fail(&cmd_status_option_set, CLI_FAILED, &err)
+                    : run(o, format, c.loop, c.kube);
+    cli_cluster_close(&c);
     return status;
 }
 
