@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A fake, because the real API server runs on wall time and cannot be told to lose a stream. */
 #include "fake_api_priv.h"
+#include "leasehold/kube/client.h"
 
 static const struct lh_route routes[] = {{NULL, "/*", fake_api_handle, 1 << 20}, {0}};
 
@@ -108,6 +109,31 @@ int fake_api_config(const struct fake_api *f, struct lh_kube_config *out, struct
     c.namespace_ = need(lh_strdup("default"));
     *out = c;
     return 0;
+}
+
+struct lh_kube *fake_api_client(struct lh_loop *loop, const struct fake_api *api, const char *agent)
+{
+    struct lh_kube_config cfg = {0};
+    struct lh_kube *kube = NULL;
+
+    if (fake_api_config(api, &cfg, NULL) == 0)
+        lh_kube_new(loop, &cfg, agent, &kube, NULL);
+    lh_kube_config_done(&cfg);
+    return kube;
+}
+
+int fake_api_cluster(struct lh_loop **loop, struct fake_api **api, struct lh_kube **kube)
+{
+    int rc;
+
+    lh_clock_fake(1000000, lh_clock_wall_ms()); /* TLS looks at real time */
+    rc = lh_loop_new(loop, NULL);
+    if (rc == 0)
+        rc = fake_api_new(*loop, api, NULL);
+    if (rc < 0)
+        return rc;
+    *kube = fake_api_client(*loop, *api, "test");
+    return *kube ? 0 : -LH_E_INVALID;
 }
 
 void fake_api_take_token(struct fake_api *f, const char *token)

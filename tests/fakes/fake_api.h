@@ -20,7 +20,14 @@
 #include "leasehold/kube/config.h"
 
 struct fake_api;
+struct lh_kube;
 
+/* The fake clock, a loop, an API server on it and a client of that, "test"; the caller frees them
+ * the other way round and calls lh_clock_real(). What was made is in place on failure, too. */
+int fake_api_cluster(struct lh_loop **loop, struct fake_api **api, struct lh_kube **kube);
+/* One more client, which calls itself agent; NULL on failure. */
+struct lh_kube *fake_api_client(struct lh_loop *loop, const struct fake_api *api,
+                                const char *agent);
 /* Becomes the loop's host. */
 int fake_api_new(struct lh_loop *loop, struct fake_api **out, struct lh_err *err);
 void fake_api_free(struct fake_api *f); /* NULL is a no-op */

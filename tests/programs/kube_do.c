@@ -5,39 +5,30 @@
  */
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "leasehold/core/loop.h"
 #include "leasehold/core/mem.h"
-#include "leasehold/http/client.h"
 #include "leasehold/kube/apply.h"
 #include "leasehold/kube/elect.h"
 #include "leasehold/kube/event.h"
 #include "leasehold/kube/watch.h"
-
-enum { MAX_LINE = 16 << 20 };
+#include "obey.h"
 
 static struct lh_loop *loop;
 static struct lh_kube *kube;
 static struct lh_election *election;
 static struct lh_events *events;
 static struct lh_watch *watch;
-static struct lh_buf input;
 
 /* Prints {"what": what, key: value, ...}; value is consumed, key may be NULL. */
 static void say(const char *what, const char *key, lh_json *value)
 {
     lh_auto_json lh_json *line = lh_json_new_object();
-    struct lh_buf b;
 
     lh_json_set(line, "what", lh_json_new_z(what));
     if (key)
         lh_json_set(line, key, value);
-    lh_buf_init(&b, MAX_LINE);
-    lh_json_write(line, LH_JSON_COMPACT, &b);
-    puts(lh_buf_peek(&b).p);
-    fflush(stdout);
-    lh_buf_done(&b);
+    obey_say(line);
 }
 
 static void say_error(const struct lh_err *err)
@@ -216,94 +207,35 @@ static int follow(const lh_json *cmd, struct lh_err *err)
     return lh_watch_start(kube, &opts, on_watch, NULL, &watch, err);
 }
 
-static const struct verb {
-    const char *name;
-    int (*fn)(const lh_json *cmd, struct lh_err *err);
-} verbs[] = {
+static const struct obey_verb verbs[] = {
     {"apply", apply}, {"patch", patch},  {"delete", delete},   {"finalizer", finalizer},
     {"token", token}, {"stand", stand},  {"release", release}, {"term", term},
     {"event", event}, {"watch", follow},
 };
 
-static void obey(struct lh_str line)
+static int take(struct lh_loop *on, struct lh_kube *with, struct lh_err *err)
 {
-    lh_auto_json lh_json *cmd = NULL;
-    struct lh_err err = {0};
-    int rc = lh_json_parse(line, NULL, &cmd, &err);
-
-    for (size_t i = 0; rc == 0 && i < LH_ARRAY_LEN(verbs); i++) {
-        if (strcmp(text_of(cmd, "do", ""), verbs[i].name) == 0)
-            rc = verbs[i].fn(cmd, &err);
-    }
-    if (rc < 0)
-        say_error(&err);
+    (void)err;
+    loop = on;
+    kube = with;
+    return 0;
 }
 
-static void on_input(void *arg, int events_seen, int os)
+static void close_all(void)
 {
-    char bytes[65536];
-    ssize_t n = read(0, bytes, sizeof(bytes));
-    struct lh_str rest, line;
-    lh_auto_free char *left = NULL;
-
-    (void)arg;
-    (void)events_seen;
-    if (n <= 0 || os) {
-        lh_loop_stop(loop);
-        return;
-    }
-    lh_buf_put(&input, bytes, (size_t)n);
-    rest = lh_buf_peek(&input);
-    while (memchr(rest.p, '\n', rest.n)) {
-        lh_str_cut(rest, '\n', &line, &rest);
-        obey(line);
-    }
-    left = lh_str_dup(rest);
-    lh_buf_reset(&input);
-    lh_buf_put_z(&input, left);
-}
-
-static int run(const char *kubeconfig, struct lh_err *err)
-{
-    struct lh_kube_config cfg = {0};
-    struct lh_poll *in = NULL;
-    int rc = lh_kube_config_load(kubeconfig, NULL, &cfg, err);
-
-    if (rc == 0)
-        rc = lh_loop_new(&loop, err);
-    if (rc == 0)
-        rc = lh_kube_new(loop, &cfg, "kube-do", &kube, err);
-    lh_kube_config_done(&cfg);
-    if (rc == 0)
-        rc = lh_poll_new(loop, 0, on_input, NULL, &in, err);
-    if (rc == 0)
-        rc = lh_poll_set(in, LH_POLL_IN, err);
-    if (rc == 0)
-        rc = lh_loop_run(loop, err);
-    lh_poll_free(in);
     lh_election_free(election);
     lh_events_free(events);
     lh_watch_stop(watch);
-    lh_kube_free(kube);
-    lh_loop_free(loop);
-    return rc;
 }
 
 int main(int argc, char **argv)
 {
-    struct lh_err err = {0};
-    int rc;
+    static const struct obey o = {.name = "kube-do",
+                                  .verbs = verbs,
+                                  .n_verbs = LH_ARRAY_LEN(verbs),
+                                  .failed = say_error,
+                                  .open = take,
+                                  .close = close_all};
 
-    lh_mem_init();
-    lh_json_init();
-    lh_buf_init(&input, MAX_LINE);
-    if (argc != 2)
-        return 2;
-    rc = lh_http_global_init(&err);
-    if (rc == 0)
-        rc = run(argv[1], &err);
-    if (rc < 0)
-        fprintf(stderr, "kube_do: %s\n", err.msg);
-    lh_buf_done(&input);
-    return rc < 0;
+    return obey_main(&o, argc, argv);
 }

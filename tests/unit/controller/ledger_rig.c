@@ -82,24 +82,15 @@ static void on_failed(void *arg, const struct lh_err *err)
 
 int rig_setup(void **state)
 {
-    struct lh_kube_config cfg = {0};
     lh_json *obj = NULL;
     int rc;
 
     (void)state;
     memset(&r, 0, sizeof(r));
-    lh_clock_fake(1000000, lh_clock_wall_ms()); /* TLS looks at real time */
     lh_rand_seed(7);
     fake_reset();
     fake_role(RIG_ROLE, 3600 * 1000, 0, true);
-    rc = lh_loop_new(&r.loop, NULL);
-    if (rc == 0)
-        rc = fake_api_new(r.loop, &r.api, NULL);
-    if (rc == 0)
-        rc = fake_api_config(r.api, &cfg, NULL);
-    if (rc == 0)
-        rc = lh_kube_new(r.loop, &cfg, "test", &r.kube, NULL);
-    lh_kube_config_done(&cfg);
+    rc = fake_api_cluster(&r.loop, &r.api, &r.kube);
     if (rc == 0)
         rc = lh_json_parse(lh_str(store_json), NULL, &obj, NULL);
     if (rc == 0)

@@ -34,21 +34,9 @@ static bool may_write(void *arg)
 
 static int setup(void **state)
 {
-    struct lh_kube_config cfg = {0};
-    int rc;
-
     (void)state;
     memset(&w, 0, sizeof(w));
-    lh_clock_fake(1000000, lh_clock_wall_ms()); /* TLS looks at real time */
-    rc = lh_loop_new(&w.loop, NULL);
-    if (rc == 0)
-        rc = fake_api_new(w.loop, &w.api, NULL);
-    if (rc == 0)
-        rc = fake_api_config(w.api, &cfg, NULL);
-    if (rc == 0)
-        rc = lh_kube_new(w.loop, &cfg, "test", &w.kube, NULL);
-    lh_kube_config_done(&cfg);
-    return rc;
+    return fake_api_cluster(&w.loop, &w.api, &w.kube);
 }
 
 static int teardown(void **state)

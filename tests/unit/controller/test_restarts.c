@@ -80,20 +80,11 @@ static int new_restarts(void)
 
 static int setup(void **state)
 {
-    struct lh_kube_config cfg = {0};
     int rc;
 
     (void)state;
     memset(&t, 0, sizeof(t));
-    lh_clock_fake(1000000, lh_clock_wall_ms()); /* TLS looks at real time */
-    rc = lh_loop_new(&t.loop, NULL);
-    if (rc == 0)
-        rc = fake_api_new(t.loop, &t.api, NULL);
-    if (rc == 0)
-        rc = fake_api_config(t.api, &cfg, NULL);
-    if (rc == 0)
-        rc = lh_kube_new(t.loop, &cfg, "test", &t.kube, NULL);
-    lh_kube_config_done(&cfg);
+    rc = fake_api_cluster(&t.loop, &t.api, &t.kube);
     return rc == 0 ? new_restarts() : rc;
 }
 

@@ -70,26 +70,17 @@ static bool may_write(void *arg)
 static int setup(void **state)
 {
     struct fake_manager_options o = {0};
-    struct lh_kube_config cfg = {0};
     int rc;
 
     (void)state;
     memset(&t, 0, sizeof(t));
     t.leader = true;
     lh_rand_seed(5);
-    lh_clock_fake(1000000, lh_clock_wall_ms()); /* TLS looks at real time */
-    rc = lh_loop_new(&t.loop, NULL);
-    if (rc == 0)
-        rc = fake_api_new(t.loop, &t.api, NULL);
+    rc = fake_api_cluster(&t.loop, &t.api, &t.kube);
     if (rc < 0)
         return rc;
     o.server = fake_api_server(t.api);
     rc = fake_manager_new(t.loop, &o, &t.manager, NULL);
-    if (rc == 0)
-        rc = fake_api_config(t.api, &cfg, NULL);
-    if (rc == 0)
-        rc = lh_kube_new(t.loop, &cfg, "test", &t.kube, NULL);
-    lh_kube_config_done(&cfg);
     return rc;
 }
 

@@ -77,21 +77,9 @@ static void on_found(void *arg, const struct uninjected_pod *pod)
 
 static int setup(void **state)
 {
-    struct lh_kube_config cfg = {0};
-    int rc;
-
     (void)state;
     told = 0;
-    lh_clock_fake(1000000, lh_clock_wall_ms()); /* TLS looks at real time */
-    rc = lh_loop_new(&loop, NULL);
-    if (rc == 0)
-        rc = fake_api_new(loop, &api, NULL);
-    if (rc == 0)
-        rc = fake_api_config(api, &cfg, NULL);
-    if (rc == 0)
-        rc = lh_kube_new(loop, &cfg, "test", &kube, NULL);
-    lh_kube_config_done(&cfg);
-    return rc;
+    return fake_api_cluster(&loop, &api, &kube);
 }
 
 static int teardown(void **state)

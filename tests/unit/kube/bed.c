@@ -13,18 +13,9 @@ struct bed bed;
 
 int bed_setup(void)
 {
-    int rc;
-
     bed = (struct bed){0};
     lh_rand_seed(7);
-    lh_clock_fake(1000000, lh_clock_wall_ms()); /* TLS looks at real time */
-    rc = lh_loop_new(&bed.loop, NULL);
-    if (rc == 0)
-        rc = fake_api_new(bed.loop, &bed.api, NULL);
-    if (rc < 0)
-        return -1;
-    bed.kube = bed_client("test");
-    return bed.kube ? 0 : -1;
+    return fake_api_cluster(&bed.loop, &bed.api, &bed.kube);
 }
 
 void bed_teardown(void)
@@ -38,13 +29,7 @@ void bed_teardown(void)
 
 struct lh_kube *bed_client(const char *agent)
 {
-    struct lh_kube_config cfg = {0};
-    struct lh_kube *k = NULL;
-
-    if (fake_api_config(bed.api, &cfg, NULL) == 0)
-        lh_kube_new(bed.loop, &cfg, agent, &k, NULL);
-    lh_kube_config_done(&cfg);
-    return k;
+    return fake_api_client(bed.loop, bed.api, agent);
 }
 
 void bed_pass(lh_ms ms)
