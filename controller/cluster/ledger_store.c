@@ -314,6 +314,8 @@ static void on_written(void *arg, const lh_json *obj, const struct lh_err *err)
         io_worked(l);
         l->need_read = take_version(l, obj, &mine) < 0;
         ledger_logins_finish(l);
+        /* Until the Secret was ours nothing was looked at. */
+        ledger_sweep_at(l, lh_clock_now());
         if (!l->loaded_said && l->opts.loaded) {
             l->loaded_said = true;
             l->opts.loaded(l->opts.arg);

@@ -189,6 +189,24 @@ static void killed_at_each_step(void **state)
     assert_int_equal(r.gave_up, 0);
 }
 
+/* The write that takes it over lasts longer than the wait for the first look. */
+static void what_was_left_is_revoked_after_a_slow_takeover(void **state)
+{
+    (void)state;
+    begin(0);
+    assert_true(rig_until(rig_is_issued, &r.users[0]));
+    rig_kill();
+    fake_api_fault(r.api, &(struct fake_api_fault){.method = "PATCH", .times = 1, .hold = true});
+    rig_start();
+    rig_run(5000);
+    assert_int_equal(fake_live(NULL), 1);
+    fake_api_let_go(r.api);
+    rig_loaded();
+    rig_run(60 * 1000);
+    assert_int_equal(fake_live(NULL), 0);
+    assert_int_equal(rig_records(), 0);
+}
+
 static void what_is_in_the_copies_stays_until_replaced(void **state)
 {
     (void)state;
@@ -365,6 +383,7 @@ int main(void)
         T(somebody_empties_it),
         T(another_leader_takes_over),
         T(killed_at_each_step),
+        T(what_was_left_is_revoked_after_a_slow_takeover),
         T(what_is_in_the_copies_stays_until_replaced),
         T(what_may_not_be_revoked_is_given_up_in_the_open),
         T(without_its_store_it_is_given_up),
