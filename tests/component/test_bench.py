@@ -19,6 +19,14 @@ def tables(text):
     return [t for t in found if t]
 
 
+def test_an_audit_of_many_keys(bin_dir):
+    argv = [sys.executable, BENCH / "audit.py", "--bin-dir", bin_dir, "--sizes", "300,600"]
+    done = subprocess.run([str(a) for a in argv], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    (rows,) = tables(done.stdout)
+    assert [row[:2] for row in rows[2:]] == [[n, s] for n in ("300", "600") for s in ("live", "snapshot")]
+
+
 def test_the_kms_plugin_beside_one_on_grpc_go(bin_dir):
     argv = [sys.executable, BENCH / "grpc.py", "--bin-dir", bin_dir, "--rounds", "1", "--seconds", "0.1", "--starts", "1"]
     done = subprocess.run([str(a) for a in argv], capture_output=True, text=True, timeout=300)
