@@ -7,9 +7,6 @@
 #include "encryption.h"
 #include "leasehold/core/mem.h"
 
-#define LEASES                                                                                     \
-    "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases"                                   \
-    "?labelSelector=apiserver.kubernetes.io%2Fidentity%3Dkube-apiserver"
 #define SLICES                                                                                     \
     "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices"                                  \
     "?labelSelector=kubernetes.io%2Fservice-name%3Dkubernetes"
@@ -57,7 +54,7 @@ int audit_servers_by_leases(const lh_json *list, int64_t now_ms, unsigned *alive
         if (!renewed || lh_clock_parse(renewed, &when) < 0 || now_ms - when >= LEASE_FRESH_MS)
             continue;
         (*alive)++;
-        if (at && is_authority(at))
+        if (urls && at && is_authority(at))
             rc = add(urls, at, err);
     }
     return rc;
@@ -120,28 +117,9 @@ int audit_servers_by_slices(const lh_json *list, struct lh_vec *urls, struct lh_
     return rc;
 }
 
-static int get(struct enc_api *api, const char *path, const char *accept, struct lh_secret **out,
-               struct lh_err *err)
-{
-    int status = 0, rc = enc_api_call(api, "GET", path, accept, NULL, &status, out, err);
-
-    if (rc == 0 && status != 200)
-        rc = lh_err_set(err, status == 404 ? LH_E_NOTFOUND : LH_E_DENIED, "%s answers %d to %.80s",
-                        enc_api_server(api), status, path);
-    return rc;
-}
-
 static struct lh_str text_of(const struct lh_secret *s)
 {
     return (struct lh_str){lh_secret_expose_const(s), lh_secret_len(s)};
-}
-
-static int get_list(struct enc_api *api, const char *path, lh_json **out, struct lh_err *err)
-{
-    lh_auto_secret struct lh_secret *body = NULL;
-    int rc = get(api, path, NULL, &body, err);
-
-    return rc < 0 ? rc : lh_json_parse(text_of(body), NULL, out, err);
 }
 
 /* Where they are, as far as the cluster tells; that it does not is a trouble, not an error. */
@@ -149,7 +127,7 @@ static int discover(struct audit *a, struct enc_api *api, struct lh_vec *urls, s
 {
     lh_auto_json lh_json *leases = NULL, *slices = NULL;
     struct lh_err why = {0};
-    int rc = get_list(api, LEASES, &leases, &why);
+    int rc = enc_api_get_json(api, ENC_LEASES_PATH, ENC_LEASES, &leases, &why);
 
     if (rc < 0)
         audit_trouble(a, NULL, "how many API servers there are is not known: %s", why.msg);
@@ -157,7 +135,7 @@ static int discover(struct audit *a, struct enc_api *api, struct lh_vec *urls, s
                 : audit_servers_by_leases(leases, lh_clock_wall_ms(), &a->servers_alive, urls, err);
     if (rc < 0 || (urls->n > 0 && urls->n >= a->servers_alive))
         return rc;
-    if (get_list(api, SLICES, &slices, &why) < 0)
+    if (enc_api_get_json(api, SLICES, NULL, &slices, &why) < 0)
         return 0;
     return audit_servers_by_slices(slices, urls, err);
 }
@@ -174,7 +152,7 @@ static int ask_one(struct audit *a, struct lh_loop *loop, const struct lh_kube_c
 
     lh_vec_init(&s.series, sizeof(struct audit_series));
     if (rc == 0)
-        rc = get(api, "/metrics", "text/plain", &body, &why);
+        rc = enc_api_get(api, "/metrics", NULL, "text/plain", &body, &why);
     enc_api_close(api);
     if (rc == 0)
         rc = audit_metrics_read(text_of(body), &s, &why);
@@ -202,47 +180,33 @@ static int ask_all(struct audit *a, struct lh_loop *loop, const struct lh_kube_c
     return rc;
 }
 
-static int split(const char *list, struct lh_vec *out, struct lh_err *err)
+static int ask_named(struct audit *a, struct lh_loop *loop, const struct lh_kube_config *cfg,
+                     const char *urls, unsigned timeout_ms, struct lh_err *err)
 {
-    struct lh_str rest = lh_str(list ? list : ""), one;
-    char *copy;
+    struct lh_vec named;
+    int rc = enc_split(urls, &named, err);
 
-    while (rest.n) {
-        lh_str_cut(rest, ',', &one, &rest);
-        copy = lh_str_dup(one);
-        if (!copy || !lh_vec_push(out, &copy)) {
-            lh_free(copy);
-            return lh_err_nomem(err);
-        }
-    }
-    return 0;
-}
-
-static void free_urls(struct lh_vec *urls)
-{
-    for (size_t i = 0; i < urls->n; i++)
-        lh_free(*(char **)lh_vec_at(urls, i));
-    lh_vec_done(urls);
+    if (rc == 0)
+        rc = ask_all(a, loop, cfg, &named, timeout_ms, err);
+    enc_list_done(&named);
+    return rc;
 }
 
 int audit_gather_servers(struct audit *a, struct lh_loop *loop, const struct lh_kube_config *cfg,
                          const char *urls, bool asks, unsigned timeout_ms, struct lh_err *err)
 {
     const struct enc_api_limits limits = {.tries = 1, .timeout_ms = timeout_ms};
-    struct lh_vec found, named;
+    struct lh_vec found;
     struct enc_api *api = NULL;
     int rc = enc_api_open(loop, cfg, NULL, &limits, &api, err);
 
     lh_vec_init(&found, sizeof(char *));
-    lh_vec_init(&named, sizeof(char *));
     if (rc == 0)
         rc = discover(a, api, &found, err);
     enc_api_close(api);
-    if (rc == 0)
-        rc = split(urls, &named, err);
     if (rc == 0 && asks)
-        rc = ask_all(a, loop, cfg, named.n ? &named : &found, timeout_ms, err);
-    free_urls(&found);
-    free_urls(&named);
+        rc = urls ? ask_named(a, loop, cfg, urls, timeout_ms, err)
+                  : ask_all(a, loop, cfg, &found, timeout_ms, err);
+    enc_list_done(&found);
     return rc;
 }

@@ -8,7 +8,7 @@
 #include "leasehold/kube/config.h"
 
 /* From the leases that API servers hold (kube-system, KEP-1965): how many were renewed within a
- * minute, and in urls (char *, owned) where those are that say so. */
+ * minute, and in urls (char *, owned; NULL: not asked) where those are that say so. */
 int audit_servers_by_leases(const lh_json *list, int64_t now_ms, unsigned *alive,
                             struct lh_vec *urls, struct lh_err *err);
 /* From EndpointSlices of the service kubernetes. */

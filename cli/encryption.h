@@ -68,6 +68,16 @@ const char *enc_api_server(const struct enc_api *a);
 int enc_api_call(struct enc_api *a, const char *method, const char *path, const char *accept,
                  const struct lh_secret *body, int *status, struct lh_secret **out,
                  struct lh_err *err);
+/* GET where nothing but 200 will do; what: how errors call the path, NULL: as it is. *out is owned.
+ * LH_E_NOTFOUND for 404, else LH_E_DENIED. */
+int enc_api_get(struct enc_api *a, const char *path, const char *what, const char *accept,
+                struct lh_secret **out, struct lh_err *err);
+int enc_api_get_json(struct enc_api *a, const char *path, const char *what, lh_json **out,
+                     struct lh_err *err);
+#define ENC_LEASES_PATH                                                                            \
+    "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases"                                   \
+    "?labelSelector=apiserver.kubernetes.io%2Fidentity%3Dkube-apiserver"
+#define ENC_LEASES "the leases in kube-system"
 /* Turns the loop for so long. */
 int enc_wait(struct lh_loop *loop, lh_ms ms, struct lh_err *err);
 

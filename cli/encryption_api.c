@@ -205,3 +205,30 @@ int enc_api_call(struct enc_api *a, const char *method, const char *path, const 
     *out = c.body;
     return 0;
 }
+
+int enc_api_get(struct enc_api *a, const char *path, const char *what, const char *accept,
+                struct lh_secret **out, struct lh_err *err)
+{
+    lh_auto_secret struct lh_secret *body = NULL;
+    int status = 0, rc = enc_api_call(a, "GET", path, accept, NULL, &status, &body, err);
+
+    if (rc < 0)
+        return rc;
+    if (status != 200)
+        return lh_err_set(err, status == 404 ? LH_E_NOTFOUND : LH_E_DENIED, "%s answers %d to %s",
+                          a->server, status, what ? what : path);
+    *out = LH_TAKE_PTR(body);
+    return 0;
+}
+
+int enc_api_get_json(struct enc_api *a, const char *path, const char *what, lh_json **out,
+                     struct lh_err *err)
+{
+    lh_auto_secret struct lh_secret *body = NULL;
+    int rc = enc_api_get(a, path, what, NULL, &body, err);
+
+    if (rc < 0)
+        return rc;
+    return lh_json_parse((struct lh_str){lh_secret_expose_const(body), lh_secret_len(body)}, NULL,
+                         out, err);
+}

@@ -1,26 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What each API server tells of its configuration, and how many of them there are. */
-#include <stdio.h>
-#include <string.h>
-
+#include "audit_servers.h"
 #include "encryption.h"
 #include "leasehold/core/mem.h"
-
-#define LEASES                                                                                     \
-    "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases"                                   \
-    "?labelSelector=apiserver.kubernetes.io%2Fidentity%3Dkube-apiserver"
-enum { LEASE_FRESH_MS = 60 * 1000 };
 
 static int ask_metrics(struct enc_api *a, struct enc_server *s, struct lh_err *err)
 {
     lh_auto_secret struct lh_secret *body = NULL;
-    int status = 0, rc;
+    int rc = enc_api_get(a, "/metrics", NULL, "text/plain", &body, err);
 
-    rc = enc_api_call(a, "GET", "/metrics", "text/plain", NULL, &status, &body, err);
     if (rc < 0)
         return rc;
-    if (status != 200)
-        return lh_err_set(err, LH_E_DENIED, "%s answers %d to /metrics", s->url, status);
     return audit_metrics_read((struct lh_str){lh_secret_expose_const(body), lh_secret_len(body)},
                               &s->metrics, err);
 }
@@ -28,31 +18,15 @@ static int ask_metrics(struct enc_api *a, struct enc_server *s, struct lh_err *e
 /* API servers that lately renewed their lease. */
 static int ask_alive(struct enc_api *a, int *out, struct lh_err *err)
 {
-    lh_auto_secret struct lh_secret *body = NULL;
     lh_auto_json lh_json *list = NULL;
-    const lh_json *items;
-    int status = 0, n = 0, rc;
+    unsigned alive = 0;
+    int rc = enc_api_get_json(a, ENC_LEASES_PATH, ENC_LEASES, &list, err);
 
-    rc = enc_api_call(a, "GET", LEASES, NULL, NULL, &status, &body, err);
-    if (rc == 0 && status != 200)
-        rc = lh_err_set(err, LH_E_DENIED, "%s answers %d to the leases in kube-system",
-                        enc_api_server(a), status);
     if (rc == 0)
-        rc = lh_json_parse((struct lh_str){lh_secret_expose_const(body), lh_secret_len(body)}, NULL,
-                           &list, err);
-    if (rc < 0)
-        return rc;
-    items = lh_json_get(list, "items");
-    for (size_t i = 0; i < lh_json_len(items); i++) {
-        const char *renewed = lh_json_get_z(lh_json_get(lh_json_at(items, i), "spec"), "renewTime");
-        int64_t at = 0;
-
-        if (renewed && lh_clock_parse(renewed, &at) == 0 &&
-            lh_clock_wall_ms() - at < LEASE_FRESH_MS)
-            n++;
-    }
-    *out = n;
-    return 0;
+        rc = audit_servers_by_leases(list, lh_clock_wall_ms(), &alive, NULL, err);
+    if (rc == 0)
+        *out = (int)alive;
+    return rc;
 }
 
 static bool keep_text(char **to, const char *text)
