@@ -9,9 +9,22 @@ import subprocess
 from procs import wait_until
 
 SYSTEMD = pathlib.Path("/lib/systemd/systemd")
+GROUP = f"leasehold-{os.getpid()}"
 # What units of ours are ordered by; none of them starts anything by itself.
 TARGETS = ["basic", "multi-user", "network", "network-online", "shutdown", "sockets", "sysinit", "umount"]
-CGROUPS = pathlib.Path("/sys/fs/cgroup")
+
+# The one hierarchy that every kernel has, wherever the host mounts it. Its root is our own group inside, so that systemd,
+# which would take all hierarchies and mount what it misses, finds this one alone and leaves nothing in the host's.
+ENTER = """
+set -e
+mount --make-rprivate /
+mount -t cgroup2 cgroup2 {folder}/none
+mkdir {folder}/none/{group}
+echo $$ > {folder}/none/{group}/cgroup.procs
+umount {folder}/none
+exec unshare --cgroup sh {folder}/boot
+"""
+LEAVE = "mount --make-rprivate / && mount -t cgroup2 cgroup2 {folder}/none && find {folder}/none/{group} -depth -type d -exec rmdir {{}} +"
 
 # Runs inside: what the host has is covered, not changed. /etc and /usr/bin are the host's below ours.
 BOOT = """
@@ -23,13 +36,7 @@ mount --bind {folder}/units /lib/systemd/system
 mount --bind {folder}/none /lib/systemd/system-generators
 mount -t tmpfs tmpfs /run
 mount -t tmpfs tmpfs /var/tmp
-mount -t tmpfs tmpfs /sys/fs/cgroup
-if [ {version} = 2 ]; then
-    mount -t cgroup2 cgroup2 /sys/fs/cgroup
-else
-    mkdir /sys/fs/cgroup/systemd
-    mount -t cgroup -o none,name=systemd cgroup /sys/fs/cgroup/systemd
-fi
+mount -t cgroup2 cgroup2 /sys/fs/cgroup
 exec {systemd} --system --unit=multi-user.target --log-target=console --log-level=info --show-status=0 --default-standard-output=null
 """
 
@@ -62,23 +69,18 @@ class Systemd:
         return made
 
     def start(self):
-        version = 2 if (CGROUPS / "cgroup.controllers").exists() else 1
-        self.group = CGROUPS / ("" if version == 2 else "systemd") / f"leasehold-{os.getpid()}"
-        self.group.mkdir()
-        boot = self.folder / "boot"
-        boot.write_text(BOOT.format(folder=self.folder, version=version, systemd=SYSTEMD))
-        inner = f"echo $$ > {self.group}/cgroup.procs; exec unshare --cgroup sh {boot}"
+        (self.folder / "boot").write_text(BOOT.format(folder=self.folder, systemd=SYSTEMD))
         unshare = ["unshare", "--pid", "--fork", "--kill-child", "--mount", "--mount-proc", "--uts", "--ipc"]
-        self.process = self.work.start(self.folder.name, [*unshare, "sh", "-c", inner])
+        self.process = self.work.start(self.folder.name, [*unshare, "sh", "-c", ENTER.format(folder=self.folder, group=GROUP)])
         wait_until("systemd", self._is_up, 20)
         return self
 
     def stop(self):
         if self.process:
             self.process.kill()
-        if self.group.exists():
-            for folder, _, _ in os.walk(self.group, topdown=False):
-                wait_until(f"end of {folder}", lambda f=folder: _removed(f), 10)
+            leave = ["unshare", "--mount", "sh", "-c", LEAVE.format(folder=self.folder, group=GROUP)]
+            # Its processes are gone, the kernel lets go of the groups a moment later.
+            wait_until("end of its groups", lambda: subprocess.run(leave, capture_output=True, check=False).returncode == 0, 10)
 
     def ctl(self, *args, check=True):
         """A finished systemctl."""
@@ -127,13 +129,3 @@ class Systemd:
         self._pid = int(children[0])
         done = self._inside("systemctl", "is-system-running")
         return done.stdout.strip() in ("running", "degraded")
-
-
-def _removed(folder):
-    try:
-        os.rmdir(folder)
-    except FileNotFoundError:
-        pass
-    except OSError:
-        return False
-    return True

@@ -78,7 +78,7 @@ def test_a_call_starts_it_and_neither_an_upgrade_nor_its_death_fails_one(host):
         status = pathlib.Path(f"/proc/{first}/status").read_text()
         said = dict(line.split(":\t") for line in status.splitlines() if ":\t" in line)
         assert (said["CapBnd"], said["NoNewPrivs"], said["Seccomp"]) == ("0" * 16, "1", "2")
-        with Load(socket, sealed, SEED) as load:
+        with Load(socket, sealed, SEED, timeout_ms=30000) as load:
             for _ in range(3):
                 load.wait_for(200)
                 host.ctl("restart", SERVICE)
