@@ -110,10 +110,11 @@ def test_a_migration_leaves_plain_text_until_disk_and_log_are_turned_over(audit,
     etcd.call("/v3/kv/compaction", revision=str(revision), physical=True)
     result, (left,) = audit.leftovers("--etcd", etcd.urls[0], "--data-dir", folder)
     assert result == "fail" and left["plain"]["older"] == 0
-    assert left["plain"]["free"] >= SECRETS + 1 and left["plain"]["log"] == SECRETS + 1
+    # How many is etcd's affair: commits of the compaction itself write over pages that earlier ones freed.
+    assert left["plain"]["free"] > 0 and left["plain"]["log"] == SECRETS + 1
     snapshot = etcd.snapshot(tmp_path / "compacted.db")
     result, (kept,) = audit.leftovers("--snapshot", snapshot)
-    assert result == "fail" and kept["plain"]["free"] >= SECRETS + 1, "a snapshot is a copy of all pages"
+    assert result == "fail" and kept["plain"]["free"] > 0, "a snapshot is a copy of all pages"
     told = audit.run("--snapshot", snapshot, "--backup", snapshot)
     assert any(line.startswith("fail       P12") and "in free pages" in line for line in told.splitlines()), told
 
