@@ -324,8 +324,9 @@ static void count_before(struct load *l, const struct restart_look *look)
 {
     lh_ms now = lh_clock_now(), at = by_another(look, now);
 
-    if (!l->seen && at > 0 && at + l->r->o.window_ms > now)
-        room_note(l->r, l->room, at);
+    /* Without memory for it the workload stays unseen, and is read again. */
+    if (!l->seen && at > 0 && at + l->r->o.window_ms > now && room_note(l->r, l->room, at) < 0)
+        return;
     load_seen(l);
 }
 
